@@ -1,0 +1,60 @@
+package engine
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/mimosadb/mimosa/engine/storage"
+)
+
+// Timestamp is a commit timestamp: nanoseconds since the Unix epoch, strictly increasing, never going back.
+type Timestamp = storage.Timestamp
+
+// Call names a registered function and what it runs with.
+type Call struct {
+	Function string          // "module:function"
+	Args     json.RawMessage // one JSON object; empty means {}
+	// Principal is who calls; nil is nobody.
+	Principal Principal
+	// Request makes a mutation take effect exactly once, however often it is sent; nil for calls that nobody resends.
+	Request *RequestID
+	// Internal lets the call reach functions registered with Internal().
+	Internal bool
+}
+
+// RequestID names one mutation of one client session. Session is at most 64 bytes.
+type RequestID struct {
+	Session string
+	Request uint64
+}
+
+// Result is what a call gave. On an error it is still returned, for its log lines and trace.
+type Result struct {
+	// Value is the encoded result.
+	Value json.RawMessage
+	// Timestamp is the commit that made the mutation durable, or for a query the snapshot that it read. Zero for actions and
+	// for calls that failed.
+	Timestamp Timestamp
+	// Log holds what the function said with Log.
+	Log []string
+	// Trace holds what fired inside a mutation, in order.
+	Trace []Fired
+	// Replayed says that the result is that of an earlier send of the same Request.
+	Replayed bool
+	// PrincipalSet says that an action changed who its caller's connection is, to Principal, which is nil after a sign-out.
+	PrincipalSet bool
+	Principal    Principal
+}
+
+// Fired is one trigger or hook that ran inside a mutation.
+type Fired struct {
+	// Name is like "users.OnCreate(enroll)".
+	Name string `json:"name"`
+	// Document is the id of the document whose change it ran for.
+	Document string `json:"document"`
+	// Depth is 1 for a trigger of the function's own write, 2 for one of a trigger's write, and so on.
+	Depth int           `json:"depth"`
+	Took  time.Duration `json:"took"`
+	// Error is set when it failed.
+	Error string `json:"error,omitempty"`
+}

@@ -1,0 +1,96 @@
+package engine
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/mimosadb/mimosa/engine/storage"
+)
+
+// Durability says when a mutation is answered.
+type Durability uint8
+
+const (
+	// Durable answers after fsync. It is the default.
+	Durable Durability = iota
+	// Relaxed answers before fsync: after a power failure or a crash of the operating system, mutations that were
+	// acknowledged, and results that were pushed, may never have happened. A crash of the process alone loses nothing.
+	Relaxed
+)
+
+// Options configure Open. The zero value, with Dir or Store set, works.
+type Options struct {
+	// Dir is the folder of the embedded store; it is made where it does not exist. Unused when Store is set.
+	Dir string
+	// Store keeps the data in place of the embedded store. The database closes it.
+	Store storage.Store
+	// Durability applies to the embedded store.
+	Durability Durability
+	// Limits bound what one call may do; a zero field means its default.
+	Limits Limits
+	// AllowInvalid opens a database in which stored documents break a schema that has changed. They can be read, and are
+	// validated when they are written.
+	AllowInvalid bool
+	// Development sends the log lines of functions, and the texts of internal errors, to clients.
+	Development bool
+	// Clock is the source of time, time.Now by default.
+	Clock func() time.Time
+	// Seed makes ids and Rand reproducible; zero seeds from the operating system.
+	Seed uint64
+	// Logger receives what the database has to say, slog.Default() by default.
+	Logger *slog.Logger
+	// UnsafeNoValidation switches the detection of conflicts off. It exists so that tests can show that they would notice.
+	UnsafeNoValidation bool
+}
+
+// Limits bound one call. A call that exceeds one fails with a *LimitError naming it, and nothing of it is kept.
+type Limits struct {
+	ReadDocuments  int           // documents read; 32,000
+	ReadBytes      int64         // bytes of documents read; 16 MiB
+	WriteDocuments int           // documents written, those of triggers included; 16,000
+	WriteBytes     int64         // bytes of documents written; 16 MiB
+	DocumentBytes  int           // bytes of one stored document; 1 MiB − 4 KiB, which is also the most
+	ArgumentBytes  int           // bytes of a call's arguments; 1 MiB
+	ResultBytes    int           // bytes of a call's result; 8 MiB
+	Nesting        int           // levels of Tx.Nested; 64
+	CascadeDepth   int           // triggers that fire one another; 32
+	FunctionTime   time.Duration // one run of a query or mutation; 1 s
+	ActionTime     time.Duration // one run of an action; 10 min
+	Attempts       int           // runs of a mutation that keeps meeting conflicts; 100
+	LogLines       int           // log lines kept of one call; 256
+}
+
+const maxDocumentBytes = 1<<20 - 4<<10
+
+func (l Limits) withDefaults() Limits {
+	def := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	def64 := func(v *int64, d int64) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	defTime := func(v *time.Duration, d time.Duration) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	def(&l.ReadDocuments, 32_000)
+	def64(&l.ReadBytes, 16<<20)
+	def(&l.WriteDocuments, 16_000)
+	def64(&l.WriteBytes, 16<<20)
+	def(&l.DocumentBytes, maxDocumentBytes)
+	l.DocumentBytes = min(l.DocumentBytes, maxDocumentBytes)
+	def(&l.ArgumentBytes, 1<<20)
+	def(&l.ResultBytes, 8<<20)
+	def(&l.Nesting, 64)
+	def(&l.CascadeDepth, 32)
+	defTime(&l.FunctionTime, time.Second)
+	defTime(&l.ActionTime, 10*time.Minute)
+	def(&l.Attempts, 100)
+	def(&l.LogLines, 256)
+	return l
+}
