@@ -34,7 +34,7 @@ func (c Component) String() string {
 	case string:
 		s = strconv.Quote(v)
 	case []byte:
-		s = fmt.Sprintf("x%q", fmt.Sprintf("%x", v))
+		s = fmt.Sprintf("x'%x'", v)
 	default:
 		s = c.Kind.String()
 	}
