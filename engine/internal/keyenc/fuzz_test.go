@@ -14,9 +14,16 @@ import (
 func FuzzNext(f *testing.F) {
 	for _, desc := range []bool{false, true} {
 		for _, v := range []value{
-			{keyenc.KindMissing, nil}, {keyenc.KindNull, nil}, {keyenc.KindFalse, false}, {keyenc.KindTrue, true},
-			{keyenc.KindNumber, -1.5}, {keyenc.KindNumber, math.NaN()}, {keyenc.KindInt64, int64(7)},
-			{keyenc.KindTime, time.Unix(1, 2)}, {keyenc.KindString, "a\x00b"}, {keyenc.KindBytes, []byte{0xff, 0}},
+			{keyenc.KindMissing, nil},
+			{keyenc.KindNull, nil},
+			{keyenc.KindFalse, false},
+			{keyenc.KindTrue, true},
+			{keyenc.KindNumber, -1.5},
+			{keyenc.KindNumber, math.NaN()},
+			{keyenc.KindInt64, int64(7)},
+			{keyenc.KindTime, time.Unix(1, 2)},
+			{keyenc.KindString, "a\x00b"},
+			{keyenc.KindBytes, []byte{0xff, 0}},
 		} {
 			f.Add(append(encode(nil, v, desc), 'x'))
 		}

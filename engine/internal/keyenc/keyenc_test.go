@@ -50,7 +50,10 @@ func TestOrderTable(t *testing.T) {
 	num := func(f float64) value { return value{keyenc.KindNumber, f} }
 	str := func(s string) value { return value{keyenc.KindString, s} }
 	sorted := []value{
-		{keyenc.KindMissing, nil}, {keyenc.KindNull, nil}, {keyenc.KindFalse, false}, {keyenc.KindTrue, true},
+		{keyenc.KindMissing, nil},
+		{keyenc.KindNull, nil},
+		{keyenc.KindFalse, false},
+		{keyenc.KindTrue, true},
 		num(math.Inf(-1)), num(-math.MaxFloat64), num(-2), num(-1), num(-math.SmallestNonzeroFloat64),
 		num(0), num(math.SmallestNonzeroFloat64), num(1), num(1.5), num(2), num(10), num(math.MaxFloat64), num(math.Inf(1)),
 		num(math.NaN()),
