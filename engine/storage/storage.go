@@ -10,6 +10,15 @@ import (
 // going back. Zero is the empty database, before any commit.
 type Timestamp uint64
 
+// Sizes that every store takes. A group with a longer key or value is refused with ErrTooLarge. An empty key and an empty
+// value are as good as any other.
+const (
+	// MaxKey is the length of the longest key, in bytes.
+	MaxKey = 64_000
+	// MaxValue is the length of the longest value, in bytes.
+	MaxValue = 1<<20 - 64
+)
+
 // GroupID names a group of commits before it has a timestamp, so that its outcome can be asked for after a lost answer.
 // It is chosen by the caller, at random, and never reused.
 type GroupID [16]byte
@@ -52,11 +61,15 @@ var (
 	// ErrOutcomeUnknown says that a commit may or may not have happened. The store is poisoned: reopen it and ask Outcome.
 	ErrOutcomeUnknown = errors.New("storage: outcome of the commit is unknown")
 	// ErrPoisoned says that an earlier commit failed half-way and that the store must be reopened before it is used again.
+	// Every method but Close returns it. Snapshots that were open before stay readable.
 	ErrPoisoned = errors.New("storage: poisoned by a failed commit; reopen it")
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("storage: closed")
-	// ErrTooLarge says that a group is larger than the store takes in one commit. Nothing was written.
+	// ErrTooLarge says that a group is larger than the store takes in one commit, or that one of its keys or values is longer
+	// than MaxKey or MaxValue. Nothing was written.
 	ErrTooLarge = errors.New("storage: group is too large")
+	// ErrDuplicateKey says that a key stands twice in a group's Writes. Nothing was written.
+	ErrDuplicateKey = errors.New("storage: key stands twice in a group")
 	// ErrCorrupt says that stored bytes do not match their checksum, or that the log has a gap.
 	ErrCorrupt = errors.New("storage: corrupt")
 )
@@ -69,7 +82,7 @@ type Snapshot interface {
 	Get(key []byte) (kv KV, ok bool, err error)
 	// Scan yields the pairs with lo <= key < hi in key order, or from the last down when reverse is set, at most limit of
 	// them (no limit when it is zero or less). A nil lo or hi is no bound on that side. An error ends the iteration.
-	// Several scans of one snapshot may be open at once.
+	// Several scans of one snapshot may be open at once. A scan that outlives its snapshot ends with ErrClosed.
 	Scan(lo, hi []byte, reverse bool, limit int) iter.Seq2[KV, error]
 	Close()
 }
@@ -80,27 +93,37 @@ type Store interface {
 	// Head returns the timestamp of the newest group that is durable and visible. A reopened store's head is at least the
 	// newest group's ever acknowledged.
 	Head(ctx context.Context) (Timestamp, error)
-	// At opens a snapshot at exactly ts. ErrTooOld below what Compact has kept, ErrFuture above the head.
+	// At opens a snapshot at exactly ts, which need not be the timestamp of a group: it shows what was committed at or before
+	// it. ErrTooOld below what Compact has kept, ErrFuture above the head.
 	At(ctx context.Context, ts Timestamp) (Snapshot, error)
-	// Commit holds the head exclusively while it calls build once, with the log entries that this store handle has not yet
-	// been handed or committed itself (none where the store has one writer), and stores the group that build returns under a
-	// timestamp above the head. When build fails, its error is returned and nothing is written. It returns after the group is
-	// durable. ErrOutcomeUnknown when that cannot be told. With Group.Cancel nothing is written and the head is returned.
+	// Commit holds the head exclusively while it calls build once, with the log entries that other handles have committed
+	// since this handle was opened or last called a build (none where the store has one writer), and stores the group that
+	// build returns under a timestamp above the head. When build fails, its error is returned and nothing is written. It
+	// returns after the group is durable. ErrOutcomeUnknown when that cannot be told. With Group.Cancel nothing is written and
+	// the head is returned. ErrTooOld, without a call of build, when Compact has dropped entries that this handle missed:
+	// reopen it. ctx is heeded until build is called, not after. The store reads the group's slices and keeps none of them.
+	// build may read the store, but calling Commit, Compact or Close from it is a deadlock.
 	Commit(ctx context.Context, id GroupID, build func(missed []LogEntry) (Group, error)) (Timestamp, error)
-	// Outcome returns the timestamp of a committed group, or ErrUnknownGroup.
+	// Outcome returns the timestamp of a committed group, or ErrUnknownGroup. It remembers groups above the floor of the last
+	// effective Compact; what lies at or below that is unknown.
 	Outcome(ctx context.Context, id GroupID) (Timestamp, error)
-	// Tail yields the groups committed after a timestamp up to the head of the call's time, in order, none missing, or
-	// ErrTooOld when the log no longer reaches back so far.
+	// Tail yields the groups committed after a timestamp, up to the head at the start of the iteration, in order, none
+	// missing, or ErrTooOld when the log no longer reaches back so far. After the head or above it there are none. While an
+	// iteration runs, Compact spares the entries it has yet to yield. The sequence may be iterated more than once.
 	Tail(ctx context.Context, after Timestamp) iter.Seq2[LogEntry, error]
-	// Compact allows the store to drop versions and log entries that only readers below floor could ask for. The newest
-	// version of a key stays, and so does all that an open snapshot can see. It is a permission: space may be reclaimed later.
+	// Compact allows the store to drop versions and log entries that only readers below floor could ask for: afterwards At and
+	// Tail below it are refused with ErrTooOld. The newest version of a key stays, and so does all that an open snapshot can
+	// see: the floor that takes effect is the lowest of floor, the head and the oldest open snapshot, and it never goes back.
+	// It is a permission: space may be reclaimed later.
 	Compact(ctx context.Context, floor Timestamp) error
-	// Close waits for a running Commit, then releases the store. Snapshots still open fail with ErrClosed afterwards.
+	// Close waits for a running Commit, then releases the store. Everything on it and on its open snapshots and iterations
+	// fails with ErrClosed afterwards. A second Close does nothing and returns nil.
 	Close() error
 }
 
 // Budget is implemented by a store whose commits are bounded in size. The engine fills its groups up to it.
 type Budget interface {
-	// Budget returns how many writes and how many bytes of keys and values one group may hold.
+	// Budget returns how many writes and how many bytes of keys, values and Log one group may hold. A group within both is
+	// never refused for its size; a larger one may be, with ErrTooLarge.
 	Budget() (writes int, bytes int64)
 }
