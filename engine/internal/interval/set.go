@@ -1,0 +1,197 @@
+package interval
+
+import (
+	"iter"
+	"slices"
+)
+
+// minTail is how many ranges may wait to be sorted in, however small the set is.
+const minTail = 64
+
+// Set is a set of keys made of half-open ranges: a read set. Its zero value is empty and ready for use; a nil *Set reads as
+// an empty one. The bounds given to it are copied, so the caller may reuse its slices.
+//
+// Ranges are sorted and merged when a method first asks for them, which is why even reading methods may write. Hence: no
+// method is safe for concurrent use with another, until [Set.Seal]; after it, all methods that do not change the set are
+// safe for concurrent use with each other. A change after Seal needs exclusive access, and another Seal.
+type Set struct {
+	// spans[:sorted] are sorted, disjoint and do not meet; the rest is as it was added.
+	spans  []span
+	sorted int
+}
+
+// Add adds the keys k with lo <= k < hi. A nil hi is no upper bound; a range that holds no key, hi empty but not nil
+// included, is ignored. A range that the set holds already costs a search and no memory.
+func (s *Set) Add(lo, hi []byte) {
+	if hi != nil && string(lo) >= string(hi) {
+		return
+	}
+	// Transactions read the same things over and over. What is not yet sorted in is not looked at, since it is bounded.
+	if i := find(s.spans[:s.sorted], lo); i >= 0 {
+		end := s.spans[i].hi
+		if end == "" || hi != nil && string(hi) <= end {
+			return
+		}
+	}
+	s.push(makeSpan(lo, hi))
+}
+
+// AddPoint adds one key, as Add(key, key+"\x00") does.
+func (s *Set) AddPoint(key []byte) {
+	if contains(s.spans[:s.sorted], key) {
+		return
+	}
+	s.push(makePoint(key))
+}
+
+// AddSet adds all keys of o, which is not changed except that it may be sorted. Nothing is copied but the outline.
+func (s *Set) AddSet(o *Set) {
+	if s == o {
+		return
+	}
+	for _, sp := range o.view() {
+		s.push(sp)
+	}
+}
+
+// Reset empties the set for reuse, keeping some of its memory. It takes back a Seal. What was added to an Index stays there
+// and can then no longer be removed by this set.
+func (s *Set) Reset() {
+	clear(s.spans)
+	s.spans, s.sorted = s.spans[:0], 0
+}
+
+// push adds a span that holds a key.
+func (s *Set) push(sp span) {
+	n := len(s.spans)
+	if s.sorted < n {
+		s.spans = append(s.spans, sp)
+		// A loop may read the same few keys a million times; sorting at every doubling keeps the set as small as what it
+		// holds, at a cost that does not grow with the number of reads.
+		if n+1-s.sorted > max(minTail, s.sorted) {
+			s.normalise()
+		}
+		return
+	}
+	// Scans read forwards, so the new range often comes last, or continues the last one.
+	if n > 0 {
+		last := &s.spans[n-1]
+		if last.lo <= sp.lo && reaches(last.hi, sp.lo) {
+			last.hi = laterEnd(last.hi, sp.hi)
+			return
+		}
+		if sp.lo < last.lo {
+			s.spans = append(s.spans, sp)
+			return
+		}
+	}
+	s.spans = append(s.spans, sp)
+	s.sorted++
+}
+
+// normalise sorts the spans and merges those that overlap or meet.
+func (s *Set) normalise() {
+	if s.sorted == len(s.spans) {
+		return
+	}
+	slices.SortFunc(s.spans, compareSpans)
+	out := s.spans[:1]
+	for _, sp := range s.spans[1:] {
+		if last := &out[len(out)-1]; reaches(last.hi, sp.lo) {
+			last.hi = laterEnd(last.hi, sp.hi)
+		} else {
+			out = append(out, sp)
+		}
+	}
+	clear(s.spans[len(out):])
+	s.spans, s.sorted = out, len(out)
+}
+
+// view returns the spans, sorted, disjoint and apart. They are not to be changed.
+func (s *Set) view() []span {
+	if s == nil {
+		return nil
+	}
+	s.normalise()
+	return s.spans
+}
+
+// Seal sorts the set, so that from now on the methods that do not change it may be called concurrently.
+func (s *Set) Seal() { s.view() }
+
+// Contains tells whether the set holds key, in time logarithmic in the number of ranges.
+func (s *Set) Contains(key []byte) bool { return contains(s.view(), key) }
+
+// Empty tells whether the set holds no key.
+func (s *Set) Empty() bool { return s == nil || len(s.spans) == 0 }
+
+// Len returns the number of ranges left after merging those that overlap or meet.
+func (s *Set) Len() int { return len(s.view()) }
+
+// Ranges yields the ranges from the lowest to the highest; they neither overlap nor meet. A nil hi is no bound. The slices
+// are copies and belong to the receiver. The set must not be changed meanwhile.
+func (s *Set) Ranges() iter.Seq2[[]byte, []byte] {
+	return func(yield func(lo, hi []byte) bool) {
+		for _, sp := range s.view() {
+			var hi []byte
+			if sp.hi != "" {
+				hi = []byte(sp.hi)
+			}
+			if !yield([]byte(sp.lo), hi) {
+				return
+			}
+		}
+	}
+}
+
+// Overlaps tells whether a key lies in both sets. It takes a search in the larger set for each range of the smaller.
+func (s *Set) Overlaps(o *Set) bool {
+	few, many := s.view(), o.view()
+	if len(few) > len(many) {
+		few, many = many, few
+	}
+	for _, sp := range few {
+		many = many[firstEndingAfter(many, sp.lo):]
+		if len(many) == 0 {
+			return false
+		}
+		if sp.hi == "" || many[0].lo < sp.hi {
+			return true
+		}
+	}
+	return false
+}
+
+// find returns the index of the last of sorted spans that starts at or below key, or -1.
+func find(spans []span, key []byte) int {
+	lo, hi := 0, len(spans) // spans before lo start at or below key, spans from hi on above it
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if spans[mid].lo <= string(key) {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo - 1
+}
+
+// contains tells whether one of sorted, disjoint spans holds key.
+func contains(spans []span, key []byte) bool {
+	i := find(spans, key)
+	return i >= 0 && before(key, spans[i].hi)
+}
+
+// firstEndingAfter returns the index of the first of sorted, disjoint spans that ends above key, or their number.
+func firstEndingAfter(spans []span, key string) int {
+	lo, hi := 0, len(spans)
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if end := spans[mid].hi; end != "" && end <= key {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
