@@ -6,6 +6,7 @@ import (
 
 	"github.com/mimosadb/mimosa/engine/storage"
 	"github.com/mimosadb/mimosa/engine/storage/memstore"
+	"github.com/mimosadb/mimosa/engine/storage/storagetest"
 )
 
 func put(key, value string) func([]storage.LogEntry) (storage.Group, error) {
@@ -65,4 +66,14 @@ func TestFailNextCommit(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestStore(t *testing.T) {
+	t.Parallel()
+	storagetest.Run(t, func(*testing.T) storagetest.Harness {
+		clock := storagetest.NewClock()
+		shared := memstore.NewShared(memstore.Options{Clock: clock.Now})
+		handle := func() (storage.Store, error) { return shared.Open(), nil }
+		return storagetest.Harness{Open: handle, OpenSecond: handle, Clock: clock}
+	})
 }

@@ -42,7 +42,7 @@ type Shared struct {
 	floor  storage.Timestamp
 	// dropped is the timestamp of the newest log entry that Compact has dropped.
 	dropped storage.Timestamp
-	pins   map[storage.Timestamp]int
+	pins    map[storage.Timestamp]int
 }
 
 type tree = btree.BTreeG[storage.KV]
