@@ -89,6 +89,30 @@ func BenchmarkTouch(b *testing.B) {
 	}
 }
 
+// BenchmarkTouchOneTree is the worst case: 100,000 ranges of one room, which nothing but their order tells apart.
+func BenchmarkTouchOneTree(b *testing.B) {
+	x := interval.NewIndex[uint32](8, benchSeed)
+	random := rand.New(rand.NewPCG(benchSeed, 0))
+	for _, n := range random.Perm(benchRanges) {
+		var s interval.Set
+		s.Add(benchKey(1, 100*n), benchKey(1, 100*n+50))
+		x.Add(&s, uint32(n))
+	}
+	keys := make([][]byte, 1<<12)
+	for i := range keys {
+		keys[i] = benchKey(1, 100*random.IntN(benchRanges)+25)
+	}
+	b.ReportAllocs()
+	i, n := 0, 0
+	for b.Loop() {
+		x.Touch(keys[i%len(keys)], func(uint32) bool { n++; return true })
+		i++
+	}
+	if n != i {
+		b.Fatalf("%d watchers for %d keys", n, i)
+	}
+}
+
 // BenchmarkMove is what a live query costs the index at each run: its new set comes, its old one goes.
 func BenchmarkMove(b *testing.B) {
 	for _, point := range []bool{true, false} {

@@ -22,9 +22,10 @@
 //
 // # Cost
 //
-// Of n ranges: Contains takes O(log n). Touch takes one hash look-up for points and O((1 + k) log n) for ranges, where k is
-// the number of distinct ranges that hold the key, and time in proportion to the watchers it yields. Equal ranges are stored
-// once, however many watch them. Nothing takes time in proportion to the ranges that do not hold the key.
+// Of n ranges: Contains takes O(log n). Touch takes one hash look-up for points and at most 33 for ranges, usually two or
+// three, and then O((1 + k) log m), where m is the number of ranges that begin like the key and k how many distinct ones of
+// them hold it, and time in proportion to the watchers it yields. Equal ranges are stored once, however many watch them.
+// Nothing takes time in proportion to the ranges that do not hold the key.
 //
 // # What it does not promise
 //

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"strings"
 )
 
 // Check tells whether the trees are search trees and heaps with right ends, hold no node without a watcher, and are not far
@@ -18,14 +19,29 @@ func (x *Index[W]) Check() error {
 		}
 	}
 	n := check(x.across.root, nil, nil, 0, &errs)
-	for prefix, t := range x.parts {
-		if t.root == nil {
+	for prefix, p := range x.parts {
+		if len(p.trees) == 0 {
 			errs = append(errs, fmt.Errorf("partition %q is empty", prefix))
 		}
-		before := n
-		n += check(t.root, nil, nil, 0, &errs)
-		if d, size := depth(t.root), n-before; d > 4*bits.Len(uint(size))+8 {
-			errs = append(errs, fmt.Errorf("partition %q of %d ranges is %d deep", prefix, size, d))
+		var count [maxSteps + 1]int
+		for beginning, t := range p.trees {
+			if t.root == nil {
+				errs = append(errs, fmt.Errorf("tree %q is empty", beginning))
+			}
+			if !strings.HasPrefix(beginning, prefix) {
+				errs = append(errs, fmt.Errorf("tree %q is in partition %q", beginning, prefix))
+			}
+			count[(len(beginning)-len(prefix))/step]++
+			before := n
+			n += check(t.root, nil, nil, 0, &errs)
+			if d, size := depth(t.root), n-before; d > 4*bits.Len(uint(size))+8 {
+				errs = append(errs, fmt.Errorf("tree %q of %d ranges is %d deep", beginning, size, d))
+			}
+		}
+		for i, c := range count {
+			if p.count[i] != c || p.used>>i&1 == 1 != (c > 0) {
+				errs = append(errs, fmt.Errorf("%d trees of %d steps in %q, counted as %d, used %b", c, i, prefix, p.count[i], p.used))
+			}
 		}
 	}
 	if n != x.ranges {

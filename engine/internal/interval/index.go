@@ -2,36 +2,36 @@ package interval
 
 import (
 	"math/rand/v2"
-	"strings"
 	"sync"
 )
 
 // Index finds the watchers whose sets hold a written key. All its methods are safe for concurrent use. A call of Add or
 // Remove takes effect as a whole: no Touch sees a part of a set.
 //
-// Points are found by hash. Ranges are kept in interval trees, one for each prefix of the length given to NewIndex, and one
-// for the ranges that reach across prefixes, which every Touch must look into besides that of its key. The prefix should be
-// what no ordinary scan reaches across, such as the number of a collection's index.
+// Points are found by hash. Ranges are kept in interval trees, many small ones found by hash too: a range whose keys all
+// begin alike, as those of one scan of an index do, is kept apart from those that begin otherwise. Ranges that reach across
+// the prefixes given to NewIndex share one tree that every Touch must look into besides. The prefix should be what no
+// ordinary scan reaches across, such as the number of a collection's index.
 type Index[W comparable] struct {
 	prefixLen int // not below zero; constant
 
 	mu     sync.RWMutex // guards all below
 	random *rand.PCG
 	points map[string]*watchers[W]
-	parts  map[string]*treap[W] // by prefix; none is empty
+	parts  map[string]*part[W] // by prefix; none is empty
 	across treap[W]
 	ranges int // distinct ranges, without points
 }
 
-// NewIndex returns an empty index. Keys are partitioned by their first prefixLen bytes; at zero or below they are not.
-// What it does, the order in which watchers are yielded included, depends on the calls made and on the seed only. A seed
-// that clients cannot know keeps them from choosing ranges that would be slow together.
+// NewIndex returns an empty index. Keys are partitioned by their first prefixLen bytes; at zero or below there is one
+// partition. What it does, the order in which watchers are yielded included, depends on the calls made and on the seed only.
+// A seed that clients cannot know keeps them from choosing ranges that would be slow together.
 func NewIndex[W comparable](prefixLen int, seed uint64) *Index[W] {
 	return &Index[W]{
 		prefixLen: max(prefixLen, 0),
 		random:    rand.NewPCG(seed, 0x6d696d6f7361),
 		points:    make(map[string]*watchers[W]),
-		parts:     make(map[string]*treap[W]),
+		parts:     make(map[string]*part[W]),
 	}
 }
 
@@ -60,12 +60,14 @@ func (x *Index[W]) watchersOf(sp span) *watchers[W] {
 		return ws
 	}
 	t := &x.across
-	if prefix, ok := x.partition(sp); ok {
-		t = x.parts[prefix]
-		if t == nil {
-			t = new(treap[W])
-			x.parts[prefix] = t
+	if n := sp.common(); n >= x.prefixLen {
+		prefix := sp.lo[:x.prefixLen]
+		p := x.parts[prefix]
+		if p == nil {
+			p = newPart[W](x.prefixLen)
+			x.parts[prefix] = p
 		}
+		t = p.open(sp.lo[:n])
 	}
 	n := t.find(sp)
 	if n == nil {
@@ -93,20 +95,39 @@ func (x *Index[W]) removeSpan(sp span, w W) {
 		}
 		return
 	}
-	t := &x.across
-	prefix, inside := x.partition(sp)
-	if inside {
-		if t = x.parts[prefix]; t == nil {
-			return
+	common := sp.lo[:sp.common()]
+	if len(common) < x.prefixLen {
+		if removeFrom(&x.across, sp, w) {
+			x.ranges--
 		}
+		return
 	}
-	if n := t.find(sp); n != nil && n.watchers.remove(w) {
-		t.remove(sp)
-		x.ranges--
-		if inside && t.root == nil {
+	prefix := common[:x.prefixLen]
+	p := x.parts[prefix]
+	if p == nil {
+		return
+	}
+	t := p.tree(common)
+	if t == nil || !removeFrom(t, sp, w) {
+		return
+	}
+	x.ranges--
+	if t.root == nil {
+		p.close(common)
+		if len(p.trees) == 0 {
 			delete(x.parts, prefix)
 		}
 	}
+}
+
+// removeFrom takes back one add of w, and tells whether the range went with its last watcher.
+func removeFrom[W comparable](t *treap[W], sp span, w W) (gone bool) {
+	n := t.find(sp)
+	if n == nil || !n.watchers.remove(w) {
+		return false
+	}
+	t.remove(sp)
+	return true
 }
 
 // Touch yields the watchers of the sets that hold key until yield returns false. A watcher of one set comes at most once;
@@ -119,8 +140,8 @@ func (x *Index[W]) Touch(key []byte, yield func(W) bool) {
 		return
 	}
 	// A key shorter than the prefix lies in no range of a partition.
-	if x.prefixLen > 0 && len(key) >= x.prefixLen {
-		if t := x.parts[string(key[:x.prefixLen])]; t != nil && !stab(t.root, key, yield) {
+	if len(key) >= x.prefixLen {
+		if p := x.parts[string(key[:x.prefixLen])]; p != nil && !p.stab(key, yield) {
 			return
 		}
 	}
@@ -132,26 +153,4 @@ func (x *Index[W]) Len() int {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return len(x.points) + x.ranges
-}
-
-// partition returns the prefix that all keys of the range begin with, if they do.
-func (x *Index[W]) partition(sp span) (prefix string, ok bool) {
-	if x.prefixLen == 0 || len(sp.lo) < x.prefixLen {
-		return "", false
-	}
-	prefix = sp.lo[:x.prefixLen]
-	// The end lies above lo. So either it begins with the prefix, or it is not below the end of all that does.
-	return prefix, strings.HasPrefix(sp.hi, prefix) || isEndOf(sp.hi, prefix)
-}
-
-// isEndOf tells whether [prefix, end) holds exactly the keys that begin with prefix.
-func isEndOf(end, prefix string) bool {
-	n := len(prefix)
-	for n > 0 && prefix[n-1] == 0xff {
-		n--
-	}
-	if n == 0 || end == "" {
-		return n == 0 && end == ""
-	}
-	return len(end) == n && end[:n-1] == prefix[:n-1] && end[n-1] == prefix[n-1]+1
 }

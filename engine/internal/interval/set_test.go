@@ -44,7 +44,13 @@ func holds(list []bounds, key []byte) bool {
 
 var (
 	// Few letters, short keys: ranges meet, nest and repeat all the time.
-	drawKey   = rapid.SliceOfN(rapid.SampledFrom([]byte{0x00, 0x01, 'a', 'b', 0xfe, 0xff}), 0, 4)
+	drawShort = rapid.SliceOfN(rapid.SampledFrom([]byte{0x00, 0x01, 'a', 'b', 0xfe, 0xff}), 0, 4)
+	// Some begin alike for a long time, about as long as an index tells beginnings apart.
+	drawKey = rapid.OneOf(drawShort, drawShort, rapid.Custom(func(t *rapid.T) []byte {
+		stem := bytes.Repeat([]byte{rapid.SampledFrom([]byte{'a', 0xff}).Draw(t, "stem")},
+			rapid.SampledFrom([]int{6, 7, 8, 9, 16, 17, 247, 248, 249, 255, 256, 300}).Draw(t, "length"))
+		return append(stem, drawShort.Draw(t, "rest")...)
+	}))
 	drawRange = rapid.Custom(func(t *rapid.T) bounds {
 		lo := drawKey.Draw(t, "lo")
 		switch rapid.IntRange(0, 9).Draw(t, "sort") {

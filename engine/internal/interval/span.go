@@ -61,3 +61,27 @@ func compareSpans(a, b span) int {
 	}
 	return strings.Compare(a.hi, b.hi)
 }
+
+// common returns how many bytes of lo all keys of the span begin with.
+func (s span) common() int {
+	n := 0
+	if s.hi != "" {
+		for n < len(s.lo) && s.lo[n] == s.hi[n] { // hi is above lo, so not a prefix of it
+			n++
+		}
+		if n == len(s.lo) {
+			return n
+		}
+		// The keys share one byte more where the span ends right behind all keys that begin with that byte, as the scan of
+		// a prefix does. The same holds for a span without end, behind keys that begin with FF.
+		if len(s.hi) != n+1 || s.hi[n] != s.lo[n]+1 {
+			return n
+		}
+		n++
+	}
+	// From here on the keys are bounded from below only, and nothing lies above FF.
+	for n < len(s.lo) && s.lo[n] == 0xff {
+		n++
+	}
+	return n
+}
