@@ -22,6 +22,7 @@ func touched(x *interval.Index[int], key []byte) (who []int) {
 // TestIndexAgainstModel drives an index and a plain list of (set, watcher) with the same calls.
 func TestIndexAgainstModel(t *testing.T) {
 	t.Parallel()
+	draw := newDraws()
 	type entry struct {
 		set *interval.Set
 		who int
@@ -31,7 +32,7 @@ func TestIndexAgainstModel(t *testing.T) {
 		var model []entry
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
-				e := entry{add(new(interval.Set), drawRanges.Draw(t, "ranges")...), rapid.IntRange(0, 3).Draw(t, "who")}
+				e := entry{add(new(interval.Set), draw.ranges.Draw(t, "ranges")...), rapid.IntRange(0, 3).Draw(t, "who")}
 				x.Add(e.set, e.who)
 				model = append(model, e)
 			},
@@ -53,7 +54,7 @@ func TestIndexAgainstModel(t *testing.T) {
 				model = slices.Delete(model, i, i+1)
 			},
 			"remove a stranger": func(t *rapid.T) {
-				x.Remove(add(new(interval.Set), drawRanges.Draw(t, "ranges")...), 9)
+				x.Remove(add(new(interval.Set), draw.ranges.Draw(t, "ranges")...), 9)
 			},
 			"": func(t *rapid.T) {
 				if err := x.Check(); err != nil {
@@ -68,7 +69,7 @@ func TestIndexAgainstModel(t *testing.T) {
 				if x.Len() != len(distinct) {
 					t.Fatalf("Len %d of %d ranges", x.Len(), len(distinct))
 				}
-				for _, key := range rapid.SliceOfN(drawKey, 1, 8).Draw(t, "keys") {
+				for _, key := range rapid.SliceOfN(draw.key, 1, 8).Draw(t, "keys") {
 					// A watcher is expected once for each distinct range it watches that holds the key.
 					want := make(map[string]int)
 					for _, e := range model {
@@ -269,8 +270,8 @@ func TestTreesStayShallow(t *testing.T) {
 	}
 }
 
-// TestIndexUnderConcurrency lets sets come and go while others look: those who stay are always found, and of a set that
-// moves, no look finds its watcher at one key but not at another within one call.
+// TestIndexUnderConcurrency lets the sets of some watchers move while all of them look: who stays, and who moves without a
+// gap, is found at every moment.
 func TestIndexUnderConcurrency(t *testing.T) {
 	t.Parallel()
 	x := interval.NewIndex[int](1, 1)

@@ -5,11 +5,15 @@ import (
 	"slices"
 )
 
-// minTail is how many ranges may wait to be sorted in, however small the set is.
-const minTail = 64
+const (
+	// minTail is how many ranges may wait to be sorted in, however small the set is.
+	minTail = 64
+	// maxKept is for how many ranges Reset keeps memory: one large transaction must not make a pool of sets large for good.
+	maxKept = 1024
+)
 
 // Set is a set of keys made of half-open ranges: a read set. Its zero value is empty and ready for use; a nil *Set reads as
-// an empty one. The bounds given to it are copied, so the caller may reuse its slices.
+// an empty one. The bounds given to it are copied, so the caller may reuse its slices. A Set is not to be copied once in use.
 //
 // Ranges are sorted and merged when a method first asks for them, which is why even reading methods may write. Hence: no
 // method is safe for concurrent use with another, until [Set.Seal]; after it, all methods that do not change the set are
@@ -54,11 +58,16 @@ func (s *Set) AddSet(o *Set) {
 	}
 }
 
-// Reset empties the set for reuse, keeping some of its memory. It takes back a Seal. What was added to an Index stays there
+// Reset empties the set for reuse, keeping its memory unless that is much. It takes back a Seal. What was added to an Index stays there
 // and can then no longer be removed by this set.
 func (s *Set) Reset() {
+	s.sorted = 0
+	if cap(s.spans) > maxKept {
+		s.spans = nil
+		return
+	}
 	clear(s.spans)
-	s.spans, s.sorted = s.spans[:0], 0
+	s.spans = s.spans[:0]
 }
 
 // push adds a span that holds a key.

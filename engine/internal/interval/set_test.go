@@ -42,30 +42,37 @@ func holds(list []bounds, key []byte) bool {
 	return slices.ContainsFunc(list, func(b bounds) bool { return b.holds(key) })
 }
 
-var (
+// draws are the generators of a test. Each test makes its own: rapid's may not be shared by tests that run in parallel.
+type draws struct {
+	key    *rapid.Generator[[]byte]
+	ranges *rapid.Generator[[]bounds]
+}
+
+func newDraws() draws {
 	// Few letters, short keys: ranges meet, nest and repeat all the time.
-	drawShort = rapid.SliceOfN(rapid.SampledFrom([]byte{0x00, 0x01, 'a', 'b', 0xfe, 0xff}), 0, 4)
+	short := rapid.SliceOfN(rapid.SampledFrom([]byte{0x00, 0x01, 'a', 'b', 0xfe, 0xff}), 0, 4)
 	// Some begin alike for a long time, about as long as an index tells beginnings apart.
-	drawKey = rapid.OneOf(drawShort, drawShort, rapid.Custom(func(t *rapid.T) []byte {
-		stem := bytes.Repeat([]byte{rapid.SampledFrom([]byte{'a', 0xff}).Draw(t, "stem")},
-			rapid.SampledFrom([]int{6, 7, 8, 9, 16, 17, 247, 248, 249, 255, 256, 300}).Draw(t, "length"))
-		return append(stem, drawShort.Draw(t, "rest")...)
+	stems := rapid.SampledFrom([]byte{'a', 0xff})
+	lengths := rapid.SampledFrom([]int{6, 7, 8, 9, 16, 17, 247, 248, 249, 255, 256, 300})
+	key := rapid.OneOf(short, short, rapid.Custom(func(t *rapid.T) []byte {
+		stem := bytes.Repeat([]byte{stems.Draw(t, "stem")}, lengths.Draw(t, "length"))
+		return append(stem, short.Draw(t, "rest")...)
 	}))
-	drawRange = rapid.Custom(func(t *rapid.T) bounds {
-		lo := drawKey.Draw(t, "lo")
+	one := rapid.Custom(func(t *rapid.T) bounds {
+		lo := key.Draw(t, "lo")
 		switch rapid.IntRange(0, 9).Draw(t, "sort") {
 		case 0:
 			return bounds{lo, nil}
 		case 1, 2, 3:
 			return bounds{lo, append(bytes.Clone(lo), 0)}
 		case 4:
-			return bounds{nil, drawKey.Draw(t, "hi")}
+			return bounds{nil, key.Draw(t, "hi")}
 		default:
-			return bounds{lo, drawKey.Draw(t, "hi")} // empty in half of all cases
+			return bounds{lo, key.Draw(t, "hi")} // empty in half of all cases
 		}
 	})
-	drawRanges = rapid.SliceOfN(drawRange, 0, 12)
-)
+	return draws{key: key, ranges: rapid.SliceOfN(one, 0, 12)}
+}
 
 // add puts the ranges into the set, points through AddPoint, from slices that are overwritten at once.
 func add(s *interval.Set, list ...bounds) *interval.Set {
@@ -124,13 +131,14 @@ func checkSet(t *rapid.T, s *interval.Set, want []bounds, keys [][]byte) {
 
 func TestSetAgainstModel(t *testing.T) {
 	t.Parallel()
+	draw := newDraws()
 	rapid.Check(t, func(t *rapid.T) {
 		var s interval.Set
 		for range rapid.IntRange(1, 2).Draw(t, "lives") {
 			s.Reset()
 			var model []bounds
 			for range rapid.IntRange(1, 4).Draw(t, "steps") {
-				list := drawRanges.Draw(t, "ranges")
+				list := draw.ranges.Draw(t, "ranges")
 				model = append(model, list...)
 				if rapid.Bool().Draw(t, "by set") {
 					s.AddSet(add(new(interval.Set), list...))
@@ -138,7 +146,7 @@ func TestSetAgainstModel(t *testing.T) {
 					add(&s, list...)
 				}
 				if rapid.Bool().Draw(t, "look") {
-					checkSet(t, &s, model, rapid.SliceOfN(drawKey, 0, 5).Draw(t, "keys"))
+					checkSet(t, &s, model, rapid.SliceOfN(draw.key, 0, 5).Draw(t, "keys"))
 				}
 			}
 			checkSet(t, &s, model, nil)
@@ -148,8 +156,9 @@ func TestSetAgainstModel(t *testing.T) {
 
 func TestSetOverlapsAgainstModel(t *testing.T) {
 	t.Parallel()
+	draw := newDraws()
 	rapid.Check(t, func(t *rapid.T) {
-		a, b := drawRanges.Draw(t, "a"), drawRanges.Draw(t, "b")
+		a, b := draw.ranges.Draw(t, "a"), draw.ranges.Draw(t, "b")
 		want := slices.ContainsFunc(a, func(x bounds) bool { return slices.ContainsFunc(b, x.overlaps) })
 		s, o := add(new(interval.Set), a...), add(new(interval.Set), b...)
 		if got := s.Overlaps(o); got != want {

@@ -116,16 +116,18 @@ func join[W comparable](left, right *node[W]) *node[W] {
 }
 
 // stab yields the watchers of the spans that hold key, in the order of the spans, and tells whether it was let to the end.
+//
+// It walks down one path, as a look-up does, and leaves it only for branches that have a span to yield: what is left of a
+// span that starts at or below key starts there too, so it holds key if it ends late enough. The latest ends are not
+// compared on the way down, since reading a string is what costs here, and a path is short.
 func stab[W comparable](n *node[W], key []byte, yield func(W) bool) bool {
 	for n != nil {
-		if !before(key, n.latest) {
-			return true // all of the branch ends too early
-		}
-		if !stab(n.left, key, yield) {
-			return false
-		}
 		if n.lo > string(key) {
-			return true // and so does all to the right start too late
+			n = n.left // all to the right starts too late
+			continue
+		}
+		if n.left != nil && before(key, n.left.latest) && !stab(n.left, key, yield) {
+			return false
 		}
 		if before(key, n.hi) && !n.watchers.each(yield) {
 			return false

@@ -101,8 +101,9 @@ func b2i(b bool) int {
 
 func TestOrderOfPairs(t *testing.T) {
 	t.Parallel()
+	draw := newDraws()
 	rapid.Check(t, func(t *rapid.T) {
-		a, b := drawValue.Draw(t, "a"), drawValue.Draw(t, "b")
+		a, b := draw.value.Draw(t, "a"), draw.value.Draw(t, "b")
 		desc := rapid.Bool().Draw(t, "desc")
 		x, y := encode(nil, a, desc), encode(nil, b, desc)
 		want := compare(a, b)
@@ -122,15 +123,16 @@ func TestOrderOfPairs(t *testing.T) {
 // and puts a tail of any bytes behind both keys: what follows must not change the order of different keys.
 func TestOrderOfCompoundKeys(t *testing.T) {
 	t.Parallel()
+	draw := newDraws()
 	rapid.Check(t, func(t *rapid.T) {
 		directions := rapid.SliceOfN(rapid.Bool(), 1, 4).Draw(t, "descending")
 		var x, y []byte
 		want := 0
 		for _, desc := range directions {
-			a := drawValue.Draw(t, "a")
+			a := draw.value.Draw(t, "a")
 			b := a
 			if rapid.Bool().Draw(t, "differ") {
-				b = drawValue.Draw(t, "b")
+				b = draw.value.Draw(t, "b")
 			}
 			x, y = encode(x, a, desc), encode(y, b, desc)
 			if want == 0 {
@@ -141,8 +143,8 @@ func TestOrderOfCompoundKeys(t *testing.T) {
 			}
 		}
 		if want != 0 {
-			x = append(x, drawBytes.Draw(t, "tail of a")...)
-			y = append(y, drawBytes.Draw(t, "tail of b")...)
+			x = append(x, draw.bytes.Draw(t, "tail of a")...)
+			y = append(y, draw.bytes.Draw(t, "tail of b")...)
 		}
 		if got := bytes.Compare(x, y); got != want {
 			t.Fatalf("%x against %x: %d, want %d", x, y, got, want)
@@ -190,8 +192,9 @@ func TestPrefixEnd(t *testing.T) {
 			t.Errorf("PrefixEnd changed its argument from %x to %x", before, c.prefix)
 		}
 	}
+	draw := newDraws()
 	rapid.Check(t, func(t *rapid.T) {
-		prefix, key := drawBytes.Draw(t, "prefix"), drawBytes.Draw(t, "key")
+		prefix, key := draw.bytes.Draw(t, "prefix"), draw.bytes.Draw(t, "key")
 		if rapid.Bool().Draw(t, "below") {
 			key = slices.Concat(prefix, key)
 		}
@@ -207,21 +210,22 @@ func TestPrefixEnd(t *testing.T) {
 // as the second component of a key.
 func TestStringPrefix(t *testing.T) {
 	t.Parallel()
+	draw := newDraws()
 	rapid.Check(t, func(t *rapid.T) {
-		prefix := drawText.Draw(t, "prefix")
-		v := drawValue.Draw(t, "value")
+		prefix := draw.text.Draw(t, "prefix")
+		v := draw.value.Draw(t, "value")
 		if rapid.Bool().Draw(t, "below") {
-			v = value{keyenc.KindString, prefix + drawText.Draw(t, "rest")}
+			v = value{keyenc.KindString, prefix + draw.text.Draw(t, "rest")}
 		}
 		desc := rapid.Bool().Draw(t, "desc")
 
-		head := encode(nil, drawValue.Draw(t, "head"), rapid.Bool().Draw(t, "head desc"))
+		head := encode(nil, draw.value.Draw(t, "head"), rapid.Bool().Draw(t, "head desc"))
 		lo := keyenc.StringPrefix(bytes.Clone(head), prefix)
 		if desc {
 			keyenc.Complement(lo, len(head))
 		}
 		hi := keyenc.PrefixEnd(lo)
-		key := append(encode(bytes.Clone(head), v, desc), drawBytes.Draw(t, "tail")...)
+		key := append(encode(bytes.Clone(head), v, desc), draw.bytes.Draw(t, "tail")...)
 
 		s, isString := v.v.(string)
 		want := isString && len(s) >= len(prefix) && s[:len(prefix)] == prefix
@@ -236,12 +240,13 @@ func TestStringPrefix(t *testing.T) {
 
 func TestNextRoundTrip(t *testing.T) {
 	t.Parallel()
+	draw := newDraws()
 	rapid.Check(t, func(t *rapid.T) {
 		var key []byte
 		var values []value
 		var directions []bool
 		for range rapid.IntRange(1, 4).Draw(t, "components") {
-			values = append(values, drawValue.Draw(t, "value"))
+			values = append(values, draw.value.Draw(t, "value"))
 			directions = append(directions, rapid.Bool().Draw(t, "desc"))
 			key = encode(key, values[len(values)-1], directions[len(directions)-1])
 		}

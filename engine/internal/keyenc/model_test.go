@@ -82,33 +82,40 @@ func compare(a, b value) int {
 	return 0
 }
 
-var (
-	// Few letters, so that equal strings, prefixes and the bytes with a meaning come up often.
-	drawBytes = rapid.SliceOfN(rapid.SampledFrom([]byte{0x00, 0x01, 'a', 0x7f, 0x80, 0xfe, 0xff}), 0, 5)
-	drawText  = rapid.OneOf(rapid.Map(drawBytes, func(b []byte) string { return string(b) }), rapid.String())
+// draws are the generators of a test. Each test makes its own: rapid's may not be shared by tests that run in parallel.
+type draws struct {
+	bytes *rapid.Generator[[]byte]
+	text  *rapid.Generator[string]
+	value *rapid.Generator[value]
+}
 
-	drawNumber = rapid.OneOf(rapid.Float64(), rapid.Map(rapid.Uint64(), math.Float64frombits),
+func newDraws() draws {
+	// Few letters, so that equal strings, prefixes and the bytes with a meaning come up often.
+	raw := rapid.SliceOfN(rapid.SampledFrom([]byte{0x00, 0x01, 'a', 0x7f, 0x80, 0xfe, 0xff}), 0, 5)
+	text := rapid.OneOf(rapid.Map(raw, func(b []byte) string { return string(b) }), rapid.String())
+	number := rapid.OneOf(rapid.Float64(), rapid.Map(rapid.Uint64(), math.Float64frombits),
 		rapid.SampledFrom([]float64{
 			0, math.Copysign(0, -1), 1, -1, math.NaN(), math.Float64frombits(1<<63 | 0x7ff<<52 | 1), math.Inf(1), math.Inf(-1),
 			math.MaxFloat64, -math.MaxFloat64, math.SmallestNonzeroFloat64, -math.SmallestNonzeroFloat64, 1 << 53, 1<<53 - 1,
 		}))
-	drawInt64 = rapid.OneOf(rapid.Int64(), rapid.Int64Range(-3, 3),
+	integer := rapid.OneOf(rapid.Int64(), rapid.Int64Range(-3, 3),
 		rapid.SampledFrom([]int64{math.MinInt64, math.MinInt64 + 1, math.MaxInt64 - 1, math.MaxInt64}))
-	drawTime = rapid.Custom(func(t *rapid.T) time.Time {
-		seconds := drawInt64.Draw(t, "seconds")
-		nanos := rapid.OneOf(rapid.Int64Range(0, 999_999_999), rapid.SampledFrom([]int64{0, 1, 999_999_999})).Draw(t, "nanos")
-		zone := rapid.SampledFrom([]*time.Location{time.UTC, time.FixedZone("east", 13*3600)}).Draw(t, "zone")
-		return time.Unix(seconds, nanos).In(zone)
+	nanos := rapid.OneOf(rapid.Int64Range(0, 999_999_999), rapid.SampledFrom([]int64{0, 1, 999_999_999}))
+	zone := rapid.SampledFrom([]*time.Location{time.UTC, time.FixedZone("east", 13*3600)})
+	instant := rapid.Custom(func(t *rapid.T) time.Time {
+		return time.Unix(integer.Draw(t, "seconds"), nanos.Draw(t, "nanos")).In(zone.Draw(t, "zone"))
 	})
-
-	drawValue = rapid.OneOf(
+	return draws{bytes: raw, text: text, value: rapid.OneOf(
 		rapid.SampledFrom([]value{
-			{keyenc.KindMissing, nil}, {keyenc.KindNull, nil}, {keyenc.KindFalse, false}, {keyenc.KindTrue, true},
+			{keyenc.KindMissing, nil},
+			{keyenc.KindNull, nil},
+			{keyenc.KindFalse, false},
+			{keyenc.KindTrue, true},
 		}),
-		rapid.Map(drawNumber, func(v float64) value { return value{keyenc.KindNumber, v} }),
-		rapid.Map(drawInt64, func(v int64) value { return value{keyenc.KindInt64, v} }),
-		rapid.Map(drawTime, func(v time.Time) value { return value{keyenc.KindTime, v} }),
-		rapid.Map(drawText, func(v string) value { return value{keyenc.KindString, v} }),
-		rapid.Map(drawBytes, func(v []byte) value { return value{keyenc.KindBytes, v} }),
-	)
-)
+		rapid.Map(number, func(v float64) value { return value{keyenc.KindNumber, v} }),
+		rapid.Map(integer, func(v int64) value { return value{keyenc.KindInt64, v} }),
+		rapid.Map(instant, func(v time.Time) value { return value{keyenc.KindTime, v} }),
+		rapid.Map(text, func(v string) value { return value{keyenc.KindString, v} }),
+		rapid.Map(raw, func(v []byte) value { return value{keyenc.KindBytes, v} }),
+	)}
+}
