@@ -1,0 +1,368 @@
+import type { Clock } from "./clock.js";
+import { Backoff } from "./clock.js";
+import { MimosaError } from "./errors.js";
+import type { AuthError, Authenticate, Version } from "./protocol.js";
+import type { Tokens, Vault } from "./storage.js";
+import { sameSubject, tokensIn } from "./storage.js";
+import { Cell } from "./store.js";
+import type { Value } from "./values.js";
+
+/** Who the client acts as. */
+export interface AuthState {
+  /**
+   * `loading`: tokens were found and the server has not yet confirmed them. `signedIn` and `signedOut` change in one
+   * step with the results of all live queries.
+   */
+  readonly status: "loading" | "signedOut" | "signedIn";
+  /** Why the last session ended, if it was not signOut that ended it. */
+  readonly error: MimosaError | undefined;
+}
+
+/** What became of a sign-in that did not fail. */
+export type SignInResult =
+  /** The client acts as the new user, and live queries show what that user sees. */
+  | { readonly status: "signedIn" }
+  /** More is needed: a code or a link was sent. */
+  | { readonly status: "started" }
+  /** The browser is to go to this address; the verifier is to be kept until it comes back. */
+  | { readonly status: "redirect"; readonly redirect: string; readonly verifier: string };
+
+/** What a session needs of the client. */
+export interface SessionLink {
+  readonly connected: boolean;
+  send(message: Authenticate): boolean;
+  /** Calls an action over the socket. */
+  action(path: string, args: object, done: (value: Value) => void, fail: (error: MimosaError) => void): void;
+  /** Calls an action over HTTP. */
+  post(path: string, args: object, token?: string): Promise<Value>;
+  /** Mutations that wait belong to somebody else now. */
+  userChanged(): void;
+  /** What live queries show belongs to somebody else now. */
+  forget(): void;
+  pause(reason: string): void;
+  resume(): void;
+  /** The state was replaced outside of a Transition: tell everybody. */
+  publish(): void;
+}
+
+/** Runs one at a time, among all tabs of a site where there is a way. */
+export type Lock = (name: string, run: () => Promise<void>) => Promise<void>;
+
+/** How many tokens in a row the server may refuse before the session counts as lost. */
+const maxRefused = 2;
+const retryBase = 500;
+
+interface Waiter {
+  resolve(): void;
+  reject(error: MimosaError): void;
+}
+
+/**
+ * Who the socket runs as: the tokens, their renewal, and the agreement with the server about them.
+ *
+ * A change of user is a switch: from the moment it is asked for until the Transition that confirms it, Transitions are
+ * held back by the client, so that nobody sees one user's state beside another's results. A renewal is not a switch,
+ * since it changes neither.
+ */
+export class Session {
+  readonly #state = new Cell<AuthState>({ status: "loading", error: undefined });
+  #stateChanged = false;
+  #tokens: Tokens | null = null;
+  /** The identity version this socket was last asked for. */
+  #asked = 0;
+  /** An Authenticate went out on this socket and is not confirmed. */
+  #awaiting = false;
+  #switching = false;
+  /** Tokens refused since the last that was confirmed. */
+  #refused = 0;
+  /** Counts users, so that what was begun for one is not finished for another. */
+  #user = 0;
+  #ended = false;
+  #endReason: MimosaError | undefined;
+  #renewing: Promise<void> | undefined;
+  #stopTimer: () => void = () => {};
+  #wake: () => void = () => {};
+  #unsubscribe: () => void = () => {};
+  #waiters: Waiter[] = [];
+
+  constructor(
+    private readonly link: SessionLink,
+    private readonly vault: Vault,
+    private readonly clock: Clock,
+    private readonly lock: Lock,
+  ) {}
+
+  get state(): Cell<AuthState> {
+    return this.#state;
+  }
+
+  /** Whether Transitions are to be held back. */
+  get switching(): boolean {
+    return this.#switching;
+  }
+
+  /** Reads the tokens of an earlier visit, before the first attempt to connect. */
+  load(): Promise<void> | undefined {
+    this.#unsubscribe = this.vault.subscribe(() => void this.#reread());
+    const stored = this.vault.read();
+    if (stored instanceof Promise) return stored.then((tokens) => this.#loaded(tokens));
+    this.#loaded(stored);
+    return undefined;
+  }
+
+  /** Before an attempt to connect: a token that is about to end is replaced first. */
+  prepare(): Promise<void> | undefined {
+    return this.#renewing ?? (this.#due() ? this.#renew() : undefined);
+  }
+
+  /** A new socket, on which only Connect has been sent. */
+  opened(): void {
+    this.#asked = 0;
+    this.#awaiting = false;
+    if (this.#tokens) this.#authenticate();
+  }
+
+  lost(): void {
+    this.#awaiting = false;
+    this.#stopTimer();
+    // Without a socket nobody need confirm that there is no user.
+    if (this.#switching && !this.#tokens) this.#gone();
+  }
+
+  /** Looks at a Transition's versions; true if it confirms what was asked for, and then the state has changed. */
+  confirms(start: Version, end: Version): boolean {
+    if (!this.#awaiting || end.identity <= start.identity || end.identity < this.#asked) return false;
+    this.#awaiting = false;
+    this.#switching = false;
+    this.#refused = 0;
+    if (this.#tokens) this.#setState("signedIn", undefined);
+    else this.#setState("signedOut", this.#endReason);
+    this.#arm();
+    return true;
+  }
+
+  /** Tells listeners, if the state has changed, and whoever waited for the server's agreement. */
+  notify(): void {
+    if (this.#stateChanged) {
+      this.#stateChanged = false;
+      this.#state.notify();
+    }
+    if (this.#switching || this.#awaiting) return;
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const waiter of waiters) waiter.resolve();
+  }
+
+  /** The server refuses the token, or no longer stands by the one it had accepted. */
+  refused({ error, baseVersion, authUpdateAttempted }: AuthError): void {
+    if (!this.#tokens) return;
+    // About an identity that is being replaced anyway.
+    if ((!authUpdateAttempted && this.#awaiting) || baseVersion + 1 < this.#asked) return;
+    this.link.pause("AuthError");
+    if (++this.#refused > maxRefused) {
+      this.#leave(new MimosaError("unauthenticated", error));
+      this.link.resume();
+      return;
+    }
+    // The socket starts anew with the next token, or without.
+    void this.#renew().then(() => this.link.resume());
+  }
+
+  /** Asks the server to sign in, with the socket's present identity. */
+  enter(provider: string, params: object): Promise<SignInResult> {
+    return new Promise((resolve, reject) => {
+      const answered = (value: Value) => {
+        const tokens = tokensIn(value, this.clock);
+        if (typeof value === "object" && value !== null && "redirect" in value) {
+          resolve({ status: "redirect", redirect: String(value.redirect), verifier: String(value["verifier"]) });
+        } else if (tokens === undefined) {
+          resolve({ status: "started" });
+        } else if (tokens === null) {
+          this.#leave(undefined);
+          reject(new MimosaError("unauthenticated", "the server answered the sign-in without a session"));
+        } else {
+          // At once, in the very message's handling: whatever is sent from now on, is sent as the new user.
+          this.#become(tokens, true);
+          this.#waiters.push({ resolve: () => resolve({ status: "signedIn" }), reject });
+        }
+      };
+      this.link.action("auth:signIn", { provider, params }, answered, reject);
+    });
+  }
+
+  /** Ends the session, here at once and on the server as soon as it hears of it. Never rejects. */
+  async leave(): Promise<void> {
+    const old = this.#tokens;
+    if (old) {
+      const byHttp = () => void this.link.post("auth:signOut", {}, old.token).catch(() => {});
+      const told = new Promise<void>((done) => {
+        if (!this.link.connected) {
+          byHttp();
+          return done();
+        }
+        this.link.action("auth:signOut", {}, () => done(), (error) => {
+          if (error.code === "disconnected") byHttp();
+          done();
+        });
+      });
+      this.#leave(undefined);
+      await told;
+    }
+    if (this.#switching) await new Promise<void>((resolve) => this.#waiters.push({ resolve, reject: () => resolve() }));
+  }
+
+  end(error: MimosaError): void {
+    this.#ended = true;
+    this.#user++;
+    this.#stopTimer();
+    this.#wake();
+    this.#unsubscribe();
+    this.#rejectWaiters(error);
+  }
+
+  #loaded(tokens: Tokens | null): void {
+    // Signed in or out while the storage was thinking: that is newer.
+    if (this.#user > 0) return;
+    this.#tokens = tokens;
+    if (!tokens) this.#setState("signedOut", undefined);
+    this.link.publish();
+  }
+
+  #setState(status: AuthState["status"], error: MimosaError | undefined): void {
+    if (this.#state.set({ status, error })) this.#stateChanged = true;
+  }
+
+  #authenticate(): void {
+    const baseVersion = this.#asked;
+    const message: Authenticate = this.#tokens
+      ? { type: "Authenticate", baseVersion, tokenType: "User", value: this.#tokens.token }
+      : { type: "Authenticate", baseVersion, tokenType: "None" };
+    if (!this.link.send(message)) return;
+    this.#asked++;
+    this.#awaiting = true;
+  }
+
+  /** Another user, with tokens that were just given or that another tab has stored. */
+  #become(tokens: Tokens, persist: boolean): void {
+    this.#nextUser();
+    this.#tokens = tokens;
+    this.#refused = 0;
+    if (persist) this.vault.write(tokens);
+    this.#switching = true;
+    this.link.userChanged();
+    if (this.link.connected) {
+      this.#authenticate();
+    } else {
+      this.link.forget();
+      this.#setState("loading", undefined);
+      this.link.publish();
+    }
+  }
+
+  /** Nobody, for the reason given, or because that was wished. */
+  #leave(reason: MimosaError | undefined): void {
+    this.#nextUser();
+    this.#tokens = null;
+    this.#endReason = reason;
+    this.vault.write(null);
+    this.#rejectWaiters(reason ?? new MimosaError("identity_changed", "signed out before the sign-in was complete"));
+    this.#switching = true;
+    this.link.userChanged();
+    if (this.link.connected) this.#authenticate();
+    else this.#gone();
+  }
+
+  #gone(): void {
+    this.#switching = false;
+    this.link.forget();
+    this.#setState("signedOut", this.#endReason);
+    this.link.publish();
+  }
+
+  #nextUser(): void {
+    this.#user++;
+    this.#stopTimer();
+    this.#wake();
+  }
+
+  #rejectWaiters(error: MimosaError): void {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const waiter of waiters) waiter.reject(error);
+  }
+
+  #due(): boolean {
+    return this.#tokens?.renewAt !== undefined && this.#tokens.renewAt <= this.clock.now();
+  }
+
+  #arm(): void {
+    this.#stopTimer();
+    const at = this.#tokens?.renewAt;
+    if (at === undefined) return;
+    this.#stopTimer = this.clock.after(Math.max(at - this.clock.now(), 0), () => {
+      // Without a socket it waits for the next attempt to connect.
+      if (!this.link.connected) return;
+      if (this.#due()) void this.#renew();
+      else this.#arm();
+    });
+  }
+
+  /**
+   * Replaces the tokens, however long that takes: a network or a server that is away signs nobody out. Ends early when
+   * the user changes. Tabs take turns, since a refresh token that is used twice may end the session.
+   */
+  #renew(): Promise<void> {
+    return (this.#renewing ??= this.#renewUntilDone().finally(() => (this.#renewing = undefined)));
+  }
+
+  async #renewUntilDone(): Promise<void> {
+    const user = this.#user;
+    const backoff = new Backoff(this.clock);
+    while (user === this.#user && !this.#ended) {
+      try {
+        await this.lock(this.vault.key, () => this.#renewOnce(user));
+        return;
+      } catch {
+        await new Promise<void>((wake) => {
+          const stop = this.clock.after(backoff.next(retryBase), wake);
+          this.#wake = () => {
+            stop();
+            wake();
+          };
+        });
+      }
+    }
+  }
+
+  async #renewOnce(user: number): Promise<void> {
+    const stored = await this.vault.read();
+    if (user !== this.#user || !this.#tokens) return;
+    if (stored?.refreshToken !== this.#tokens.refreshToken) return this.#follow(stored);
+    const answer = await this.link.post("auth:signIn", { refreshToken: stored.refreshToken });
+    if (user !== this.#user) return;
+    const tokens = tokensIn(answer, this.clock);
+    if (tokens === undefined) throw new MimosaError("protocol", "a renewal without tokens");
+    if (tokens === null) return this.#leave(new MimosaError("unauthenticated", "the session has ended"));
+    this.vault.write(tokens);
+    this.#renewed(tokens);
+  }
+
+  #renewed(tokens: Tokens): void {
+    this.#tokens = tokens;
+    if (this.link.connected) this.#authenticate();
+  }
+
+  /** Another tab has changed what is stored. */
+  async #reread(): Promise<void> {
+    const user = this.#user;
+    const stored = await this.vault.read();
+    if (user !== this.#user || this.#ended || stored?.refreshToken === this.#tokens?.refreshToken) return;
+    this.#follow(stored);
+  }
+
+  #follow(stored: Tokens | null): void {
+    if (!stored) this.#leave(undefined);
+    else if (this.#tokens && sameSubject(stored, this.#tokens)) this.#renewed(stored);
+    else this.#become(stored, false);
+  }
+}
