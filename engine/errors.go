@@ -132,6 +132,14 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("engine: limit %s of %d exceeded", e.Limit, e.Max)
 }
 
+// PanicError is a panic of a function or a trigger. It fails the whole call; clients see code internal.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (p *PanicError) Error() string { return fmt.Sprintf("engine: panic: %v", p.Value) }
+
 // publicError turns any error into what the client may see; logged says that the original must go to the log.
 func publicError(err error) (pub *Error, logged bool) {
 	var e *Error

@@ -177,7 +177,7 @@ func (s *Schema) addFunction(name string, k Kind, args, result reflect.Type, bin
 		if f.args, err = s.compile(args); err != nil {
 			return fmt.Errorf("%s %q: arguments: %w", k, name, err)
 		}
-		if f.result, err = s.compile(result); err != nil {
+		if f.result, err = s.compileResult(result); err != nil {
 			return fmt.Errorf("%s %q: result: %w", k, name, err)
 		}
 		s.functions[name] = f

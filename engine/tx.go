@@ -67,3 +67,9 @@ func (tx *Tx) Traced(f Fired) int { return tx.t.traced(f) }
 
 // TraceDone fills in how long a traced entry took and how it failed, if it did.
 func (tx *Tx) TraceDone(i int, took time.Duration, err error) { tx.t.traceDone(i, took, err) }
+
+// Traced: see Tx.Traced.
+func (r *ReadTx) Traced(f Fired) int { return r.t.traced(f) }
+
+// TraceDone: see Tx.TraceDone.
+func (r *ReadTx) TraceDone(i int, took time.Duration, err error) { r.t.traceDone(i, took, err) }

@@ -1,0 +1,604 @@
+package engine
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/mimosadb/mimosa/engine/internal/interval"
+	"github.com/mimosadb/mimosa/engine/storage"
+)
+
+// The committer orders mutations and makes them durable in groups.
+//
+// A mutation that has run is accepted: validated in memory against everything accepted since it began, given the next
+// sequence number, and added to the tentative overlay, where the next mutation already sees it. One goroutine takes what has
+// been accepted, writes it to the store as one group, publishes the group's timestamp, and then answers its members. While a
+// group is being written the next one grows.
+//
+// Functions never run on the committer's goroutine.
+type committer struct {
+	store      storage.Store
+	logger     *slog.Logger
+	unsafe     bool // accept without validation
+	newGroupID func() storage.GroupID
+	maxWrites  int
+	maxBytes   int64
+	published  func(groups []publication) // told of new timestamps, in order, before members are answered
+
+	mu           sync.Mutex
+	seq          uint64            // guarded by mu, as all below: the newest sequence number given
+	stableSeq    uint64            // all up to it is durable and published
+	stableTS     storage.Timestamp // the published head
+	tentative    *overlay          // what lies above the published head; never changed in place
+	recent       []accepted        // the validation window, ascending
+	recentKeys   int
+	drops        []accepted // what was taken back, for answers that may have read it
+	dropsFloor   uint64     // the newest of them that was forgotten
+	queue        []*member  // accepted, not yet handed to the store
+	flight       []*member  // being written
+	waiters      []waiter
+	reservations []*reservation
+	nextReserve  uint64
+	failure      error
+	closing      bool
+
+	wake chan struct{}
+	done chan struct{}
+}
+
+// accepted is what later mutations are validated against.
+type accepted struct {
+	seq     uint64
+	touched []string
+}
+
+// member is an accepted mutation on its way to the store.
+type member struct {
+	seq     uint64
+	reads   *interval.Set
+	writes  []storage.Write
+	touched []string
+	bytes   int64
+
+	ts      storage.Timestamp // set before answered is closed
+	err     error
+	dropped bool
+	done    chan struct{}
+}
+
+// waiter is an answer computed on tentative state, waiting for that state to be durable.
+type waiter struct {
+	seq  uint64
+	done chan struct{}
+}
+
+// publication is one newly published timestamp with the keys it touched.
+type publication struct {
+	ts      storage.Timestamp
+	touched []string
+}
+
+const (
+	// recentItems and recentKeys bound the validation window; a mutation that began before it is run again.
+	recentItems = 16 << 10
+	recentKeys  = 1 << 20
+	// groupMembers bounds a group, so that its answers do not wait for a long one.
+	groupMembers = 2048
+)
+
+// errConflict says that a transaction has to be run again.
+var errConflict = errors.New("engine: conflict")
+
+func newCommitter(store storage.Store, head storage.Timestamp, logger *slog.Logger, unsafe bool, id func() storage.GroupID, published func([]publication)) *committer {
+	c := &committer{
+		store: store, logger: logger, unsafe: unsafe, newGroupID: id, published: published,
+		stableTS: head, tentative: new(overlay),
+		maxWrites: 1 << 20, maxBytes: 1 << 30,
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	if b, ok := store.(storage.Budget); ok {
+		c.maxWrites, c.maxBytes = b.Budget()
+	}
+	go c.run()
+	return c
+}
+
+// view returns what a transaction on the tentative head reads: the published timestamp, what lies above it, and the sequence
+// number up to which that goes.
+func (c *committer) view() (ts storage.Timestamp, above *overlay, base uint64, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stableTS, c.tentative.Copy(), c.seq, c.failure
+}
+
+// head returns the published timestamp.
+func (c *committer) head() storage.Timestamp {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stableTS
+}
+
+// reservation keeps ranges free for a mutation that met conflicts too often.
+type reservation struct {
+	id    uint64
+	reads *interval.Set
+	until time.Time
+	done  chan struct{}
+}
+
+// reserveFor bounds how long others wait for a reservation.
+const reserveFor = 50 * time.Millisecond
+
+// reserve holds back mutations that would write into reads until release is called or a short time has passed.
+func (c *committer) reserve(reads *interval.Set) (r *reservation, release func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nextReserve++
+	r = &reservation{id: c.nextReserve, reads: reads, until: time.Now().Add(reserveFor), done: make(chan struct{})}
+	c.reservations = append(c.reservations, r)
+	return r, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for i, x := range c.reservations {
+			if x == r {
+				c.reservations = append(c.reservations[:i:i], c.reservations[i+1:]...)
+				close(r.done)
+			}
+		}
+	}
+}
+
+// heldBack returns a reservation that the touched keys would break. Older reservations go first, so that two of them cannot
+// wait for each other.
+func (c *committer) heldBack(own *reservation, touched []string) *reservation {
+	for _, r := range c.reservations {
+		if own != nil && r.id >= own.id || time.Now().After(r.until) {
+			continue
+		}
+		if readsAny(r.reads, touched) {
+			return r
+		}
+	}
+	return nil
+}
+
+// accept fixes the place of a finished mutation in the commit order, or returns errConflict.
+func (c *committer) accept(base uint64, own *reservation, m *member) error {
+	if len(m.writes)+groupOverheadRows > c.maxWrites || m.bytes+groupOverheadBytes > c.maxBytes {
+		return &LimitError{"TransactionBytes", c.maxBytes}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		if c.failure != nil {
+			return c.failure
+		}
+		if c.closing {
+			return ErrClosed
+		}
+		r := c.heldBack(own, m.touched)
+		if r == nil {
+			break
+		}
+		c.mu.Unlock()
+		timer := time.NewTimer(time.Until(r.until))
+		select {
+		case <-r.done:
+		case <-timer.C:
+		}
+		timer.Stop()
+		c.mu.Lock()
+	}
+	if !c.unsafe && c.conflicts(base, m.reads) {
+		return errConflict
+	}
+	c.seq++
+	m.seq = c.seq
+	m.done = make(chan struct{})
+	c.tentative = layer(c.tentative, m)
+	c.remember(accepted{m.seq, m.touched})
+	c.queue = append(c.queue, m)
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// layer returns above with a member's writes on top.
+func layer(above *overlay, m *member) *overlay {
+	next := above.Copy()
+	for _, w := range m.writes {
+		next.Set(string(w.Key), entry{value: w.Value, deleted: w.Delete, seq: m.seq})
+	}
+	return next
+}
+
+// conflicts says whether anything accepted after base touched what was read. So does a base from before the window.
+func (c *committer) conflicts(base uint64, reads *interval.Set) bool {
+	if base == c.seq {
+		return false
+	}
+	if len(c.recent) == 0 || c.recent[0].seq > base+1 {
+		return true
+	}
+	// The window is ascending and gapless, so what came after base is its tail.
+	for _, a := range c.recent[base+1-c.recent[0].seq:] {
+		if readsAny(reads, a.touched) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *committer) remember(a accepted) {
+	c.recent = append(c.recent, a)
+	c.recentKeys += len(a.touched)
+	cut := 0
+	for len(c.recent)-cut > recentItems || c.recentKeys > recentKeys && len(c.recent)-cut > 1 {
+		c.recentKeys -= len(c.recent[cut].touched)
+		c.recent[cut].touched = nil
+		cut++
+	}
+	c.recent = c.recent[cut:]
+}
+
+// await waits until an accepted mutation is durable and published. errConflict when it was taken back.
+func (c *committer) await(ctx context.Context, m *member) (storage.Timestamp, error) {
+	select {
+	case <-m.done:
+	case <-ctx.Done():
+		// The mutation is on its way and cannot be called back; only its caller has gone.
+		return 0, fmt.Errorf("%w: %w", ErrOutcomeUnknown, context.Cause(ctx))
+	}
+	if m.dropped {
+		return 0, errConflict
+	}
+	return m.ts, m.err
+}
+
+// settle waits until the state up to base is durable, for answers that wrote nothing but were computed on it. errConflict
+// when something they may have read was taken back.
+func (c *committer) settle(ctx context.Context, base uint64, reads *interval.Set) (storage.Timestamp, error) {
+	c.mu.Lock()
+	if c.failure == nil && base > c.stableSeq {
+		w := waiter{base, make(chan struct{})}
+		c.waiters = append(c.waiters, w)
+		c.mu.Unlock()
+		select {
+		case <-w.done:
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+		c.mu.Lock()
+	}
+	defer c.mu.Unlock()
+	if c.failure != nil && base > c.stableSeq {
+		return 0, c.failure
+	}
+	if base < c.dropsFloor {
+		return 0, errConflict
+	}
+	for _, d := range c.drops {
+		if d.seq > base && readsAny(reads, d.touched) {
+			return 0, errConflict
+		}
+	}
+	return c.stableTS, nil
+}
+
+// close writes what has been accepted and stops.
+func (c *committer) close() {
+	c.mu.Lock()
+	c.closing = true
+	c.mu.Unlock()
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+	<-c.done
+}
+
+// run is the committer's goroutine.
+func (c *committer) run() {
+	defer close(c.done)
+	for {
+		group := c.take()
+		if group == nil {
+			c.mu.Lock()
+			stop := c.closing && len(c.queue) == 0 || c.failure != nil
+			c.mu.Unlock()
+			if stop {
+				return
+			}
+			<-c.wake
+			continue
+		}
+		c.commit(group)
+	}
+}
+
+// Rows and bytes of a group beside its members' writes: the log row and whatever rows the store adds.
+const (
+	groupOverheadRows  = 4
+	groupOverheadBytes = 4 << 10
+)
+
+// take moves the next group from the queue to flight: as many members as the store takes at once.
+func (c *committer) take() []*member {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failure != nil || len(c.queue) == 0 {
+		return nil
+	}
+	writes, bytes, n := groupOverheadRows, int64(groupOverheadBytes), 0
+	for _, m := range c.queue[:min(len(c.queue), groupMembers)] {
+		writes += len(m.writes)
+		bytes += m.bytes
+		if n > 0 && (writes > c.maxWrites || bytes > c.maxBytes) {
+			break
+		}
+		n++
+	}
+	c.flight = c.queue[:n:n]
+	c.queue = c.queue[n:]
+	return c.flight
+}
+
+// commit writes one group and publishes it.
+func (c *committer) commit(group []*member) {
+	var missed []publication
+	var gone, touched []string
+	ts, err := c.store.Commit(context.Background(), c.newGroupID(), func(entries []storage.LogEntry) (storage.Group, error) {
+		var err error
+		if missed, err = decodeMissed(entries); err != nil {
+			return storage.Group{}, err
+		}
+		for _, p := range missed {
+			gone = append(gone, p.touched...)
+		}
+		if !c.unsafe {
+			gone = dropReaders(group, gone)
+		}
+		var g storage.Group
+		g, touched = buildGroup(group)
+		return g, nil
+	})
+	if err != nil {
+		c.fail(fmt.Errorf("%w: %w", ErrFailed, err))
+		return
+	}
+	news := missed
+	if len(touched) > 0 {
+		news = append(news, publication{ts, touched})
+	}
+	c.publish(group, ts, gone, news)
+}
+
+// decodeMissed reads what other writers of the same store committed.
+func decodeMissed(entries []storage.LogEntry) ([]publication, error) {
+	var out []publication
+	for _, e := range entries {
+		touched, err := decodeLog(e.Log)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, publication{e.Timestamp, touched})
+	}
+	return out, nil
+}
+
+// dropReaders marks the members that read one of the keys gone as dropped, and with each all later ones that read its
+// writes. It returns gone with the keys that the dropped ones had touched.
+func dropReaders(members []*member, gone []string) []string {
+	for _, m := range members {
+		if !m.dropped && readsAny(m.reads, gone) {
+			m.dropped = true
+			gone = append(gone, m.touched...)
+		}
+	}
+	return gone
+}
+
+func readsAny(reads *interval.Set, keys []string) bool {
+	for _, k := range keys {
+		if reads.Contains([]byte(k)) {
+			return true
+		}
+	}
+	return false
+}
+
+// publish makes a group's timestamp the head, tells the watches, and only then answers. gone holds the keys that others
+// committed or that were taken back, empty where this is the store's only writer.
+func (c *committer) publish(group []*member, ts storage.Timestamp, gone []string, news []publication) {
+	c.mu.Lock()
+	c.stableTS = max(c.stableTS, ts)
+	c.flight = nil
+	if len(gone) > 0 && !c.unsafe {
+		group = append(group, c.takeBack(gone)...)
+	}
+	for _, m := range group {
+		if !m.dropped {
+			c.stableSeq = max(c.stableSeq, m.seq)
+		}
+	}
+	if len(c.queue) == 0 {
+		c.stableSeq = c.seq // the last ones may be of members that were dropped
+	}
+	c.settleTentative(group)
+	var ready []waiter
+	rest := c.waiters[:0]
+	for _, w := range c.waiters {
+		if w.seq <= c.stableSeq {
+			ready = append(ready, w)
+		} else {
+			rest = append(rest, w)
+		}
+	}
+	c.waiters = rest
+	c.mu.Unlock()
+	if len(news) > 0 {
+		c.published(news)
+	}
+	for _, m := range group {
+		m.ts = ts
+		close(m.done)
+	}
+	for _, w := range ready {
+		close(w.done)
+	}
+}
+
+// takeBack removes from the queue what read one of the keys gone, and lets transactions that are still running find them as
+// a change made after they began: their snapshot is from before it.
+func (c *committer) takeBack(gone []string) (dropped []*member) {
+	gone = dropReaders(c.queue, gone)
+	kept := c.queue[:0:0]
+	for _, m := range c.queue {
+		if m.dropped {
+			dropped = append(dropped, m)
+		} else {
+			kept = append(kept, m)
+		}
+	}
+	c.queue = kept
+	c.seq++
+	c.remember(accepted{c.seq, gone})
+	c.drops = append(c.drops, accepted{c.seq, gone})
+	if len(c.drops) > keptDrops {
+		c.dropsFloor = c.drops[0].seq
+		c.drops = c.drops[1:]
+	}
+	c.tentative = new(overlay)
+	for _, m := range c.queue {
+		c.tentative = layer(c.tentative, m)
+	}
+	return dropped
+}
+
+// keptDrops bounds what settle looks through.
+const keptDrops = 256
+
+// settleTentative removes from the overlay what the published snapshot now holds.
+func (c *committer) settleTentative(group []*member) {
+	if len(c.queue) == 0 {
+		c.tentative = new(overlay)
+		return
+	}
+	next := c.tentative.Copy()
+	for _, m := range group {
+		for _, w := range m.writes {
+			if e, ok := next.Get(string(w.Key)); ok && e.seq <= m.seq {
+				next.Delete(string(w.Key))
+			}
+		}
+	}
+	c.tentative = next
+}
+
+// fail ends all that waits; the database must be reopened.
+func (c *committer) fail(err error) {
+	c.logger.Error("commit failed; the database must be reopened", "error", err)
+	c.mu.Lock()
+	c.failure = err
+	members := append(append([]*member(nil), c.flight...), c.queue...)
+	waiters := c.waiters
+	c.flight, c.queue, c.waiters = nil, nil, nil
+	c.mu.Unlock()
+	for _, m := range members {
+		if errors.Is(err, storage.ErrOutcomeUnknown) {
+			m.err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+		} else {
+			m.err = err
+		}
+		close(m.done)
+	}
+	for _, w := range waiters {
+		close(w.done)
+	}
+}
+
+// buildGroup makes one storage group of its members: the last write of each key, and a log row of what each member touched.
+func buildGroup(group []*member) (storage.Group, []string) {
+	last := map[string]int{}
+	var g storage.Group
+	var touched []string
+	rows := newRequestRows()
+	log := []byte{logVersion}
+	kept := 0
+	for _, m := range group {
+		if m.dropped {
+			continue
+		}
+		kept++
+		for _, w := range m.writes {
+			if w.Key[0] == spaceSession {
+				rows.add(w)
+				continue
+			}
+			if i, ok := last[string(w.Key)]; ok {
+				g.Writes[i] = w
+				continue
+			}
+			last[string(w.Key)] = len(g.Writes)
+			g.Writes = append(g.Writes, w)
+		}
+		touched = append(touched, m.touched...)
+		log = binary.AppendUvarint(log, uint64(len(m.touched)))
+		for _, k := range m.touched {
+			log = binary.AppendUvarint(log, uint64(len(k)))
+			log = append(log, k...)
+		}
+	}
+	if kept == 0 {
+		return storage.Group{Cancel: true}, nil
+	}
+	g.Writes = append(g.Writes, rows.writes()...)
+	g.Log = log
+	return g, touched
+}
+
+// logVersion begins every log record: version 1 is, for each member of the group in order, the number of its touched keys
+// and each key with its length, all numbers as unsigned varints.
+const logVersion = 1
+
+func decodeLog(log []byte) ([]string, error) {
+	bad := fmt.Errorf("engine: %w: malformed log record", storage.ErrCorrupt)
+	if len(log) == 0 {
+		return nil, nil
+	}
+	if log[0] != logVersion {
+		return nil, fmt.Errorf("engine: log record of version %d", log[0])
+	}
+	log = log[1:]
+	next := func() (uint64, bool) {
+		v, n := binary.Uvarint(log)
+		if n <= 0 {
+			return 0, false
+		}
+		log = log[n:]
+		return v, true
+	}
+	var touched []string
+	for len(log) > 0 {
+		keys, ok := next()
+		if !ok {
+			return nil, bad
+		}
+		for range keys {
+			n, ok := next()
+			if !ok || n > uint64(len(log)) {
+				return nil, bad
+			}
+			touched = append(touched, string(log[:n]))
+			log = log[n:]
+		}
+	}
+	return touched, nil
+}

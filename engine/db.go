@@ -1,0 +1,254 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	crand "crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mimosadb/mimosa/engine/internal/interval"
+	"github.com/mimosadb/mimosa/engine/storage"
+)
+
+// DB is an open database. All its methods are safe for concurrent use.
+type DB struct {
+	schema    *Schema
+	options   Options
+	limits    Limits
+	store     storage.Store
+	committer *committer
+	watches   *watches
+	logger    *slog.Logger
+	clock     func() time.Time
+
+	randMu sync.Mutex // guards rand
+	rand   *rand.Rand
+
+	life   context.Context // ends with Close
+	end    context.CancelFunc
+	calls  sync.WaitGroup // running calls and maintenance
+	state  sync.RWMutex   // guards closed against calls that begin
+	closed bool
+
+	abandoned atomic.Int64 // functions still running past their time limit
+}
+
+// Open opens a database with what s declares. It returns all that is wrong with the registrations at once, each with its
+// place. It refuses a database in which documents break a schema that has changed, see Options.AllowInvalid, and one
+// written by a newer version. New indexes are built before it returns.
+func Open(s *Schema, o Options) (*DB, error) {
+	s.mu.Lock()
+	s.sealed = true
+	problems := errors.Join(s.problems...)
+	s.mu.Unlock()
+	if problems != nil {
+		return nil, fmt.Errorf("engine: wrong registrations:\n%w", problems)
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	o.Limits = o.Limits.withDefaults()
+	store := o.Store
+	if store == nil {
+		if o.Dir == "" {
+			return nil, errors.New("engine: Options has neither Dir nor Store")
+		}
+		b, err := openEmbedded(o)
+		if err != nil {
+			return nil, err
+		}
+		store = b
+	}
+	seed := o.Seed
+	if seed == 0 {
+		var b [8]byte
+		if _, err := crand.Read(b[:]); err != nil {
+			return nil, err
+		}
+		seed = binary.LittleEndian.Uint64(b[:])
+	}
+	db := &DB{
+		schema: s, options: o, limits: o.Limits, store: store, logger: o.Logger, clock: o.Clock,
+		rand: rand.New(rand.NewPCG(seed, seed^0x9e3779b97f4a7c15)),
+	}
+	db.life, db.end = context.WithCancel(context.Background())
+	fail := func(err error) (*DB, error) {
+		db.end()
+		return nil, errors.Join(err, store.Close())
+	}
+	if err := db.prepare(db.life); err != nil {
+		return fail(err)
+	}
+	head, err := store.Head(db.life)
+	if err != nil {
+		return fail(err)
+	}
+	db.watches = newWatches(head, seed)
+	db.committer = newCommitter(store, head, o.Logger, o.UnsafeNoValidation, db.newGroupID, db.watches.publish)
+	db.calls.Add(1)
+	go db.maintain()
+	for _, fn := range s.onOpen {
+		if err := fn(db.life, db); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+	}
+	return db, nil
+}
+
+// Close refuses new calls, ends the contexts of running ones, waits for them and for what has been accepted to be durable,
+// and closes the store. Further calls return ErrClosed. Close may be called more than once.
+func (db *DB) Close() error {
+	db.state.Lock()
+	if db.closed {
+		db.state.Unlock()
+		return nil
+	}
+	db.closed = true
+	db.state.Unlock()
+	db.end()
+	db.calls.Wait()
+	db.committer.close()
+	return db.store.Close()
+}
+
+// begin counts a call in, unless the database is closed.
+func (db *DB) begin() error {
+	db.state.RLock()
+	defer db.state.RUnlock()
+	if db.closed {
+		return ErrClosed
+	}
+	db.calls.Add(1)
+	return nil
+}
+
+// Schema returns what the database was opened with.
+func (db *DB) Schema() *Schema { return db.schema }
+
+// Options returns the options in force, defaults filled in.
+func (db *DB) Options() Options { return db.options }
+
+// Now is the time by the database's clock.
+func (db *DB) Now() time.Time { return db.clock() }
+
+// Published returns the timestamp of the newest published state, the one that queries read.
+func (db *DB) Published() Timestamp { return db.committer.head() }
+
+// Abandoned returns how many functions still run past their time limit. They cannot touch the database any more.
+func (db *DB) Abandoned() int64 { return db.abandoned.Load() }
+
+// Functions describes the registered functions, sorted by name.
+func (db *DB) Functions() []FunctionInfo {
+	out := make([]FunctionInfo, 0, len(db.schema.functions))
+	for _, f := range db.schema.functions {
+		out = append(out, f.info())
+	}
+	slices.SortFunc(out, func(a, b FunctionInfo) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+// Lookup describes one registered function.
+func (db *DB) Lookup(name string) (FunctionInfo, bool) {
+	f := db.schema.functions[name]
+	if f == nil {
+		return FunctionInfo{}, false
+	}
+	return f.info(), true
+}
+
+func (f *function) info() FunctionInfo {
+	return FunctionInfo{Name: f.name, Kind: f.kind, Internal: f.internal, Args: f.args.JSONSchema(), Result: f.result.JSONSchema()}
+}
+
+func (db *DB) randomBits() uint64 {
+	db.randMu.Lock()
+	defer db.randMu.Unlock()
+	return db.rand.Uint64()
+}
+
+func (db *DB) newGroupID() (id storage.GroupID) {
+	binary.LittleEndian.PutUint64(id[:8], db.randomBits())
+	binary.LittleEndian.PutUint64(id[8:], db.randomBits())
+	return id
+}
+
+// Versions that live snapshots may still ask for are kept this long; the store reclaims what is older.
+const (
+	keepVersions    = time.Minute
+	compactInterval = 30 * time.Second
+)
+
+// maintain lets the store reclaim old versions. It belongs to the database and ends with it.
+func (db *DB) maintain() {
+	defer db.calls.Done()
+	tick := time.NewTicker(compactInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-db.life.Done():
+			return
+		case <-tick.C:
+		}
+		floor := Timestamp(max(0, db.clock().Add(-keepVersions).UnixNano()))
+		if err := db.store.Compact(db.life, min(floor, db.Published())); err != nil && db.life.Err() == nil {
+			db.logger.Error("old versions could not be reclaimed", "error", err)
+		}
+	}
+}
+
+// newTxn begins a transaction on the published head, or on the tentative head for one that writes.
+func (db *DB) newTxn(ctx context.Context, p Principal, writable bool) (*txn, error) {
+	if !writable {
+		return db.newTxnAt(ctx, p, db.Published())
+	}
+	// The head may be compacted away between the two steps only if this goroutine sleeps for keepVersions; then try again.
+	for {
+		ts, above, base, err := db.committer.view()
+		if err != nil {
+			return nil, err
+		}
+		snap, err := db.store.At(ctx, ts)
+		if errors.Is(err, storage.ErrTooOld) && db.Published() != ts {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return db.assemble(ctx, p, snap, above, base, true), nil
+	}
+}
+
+// newTxnAt begins a read-only transaction at a published timestamp.
+func (db *DB) newTxnAt(ctx context.Context, p Principal, at Timestamp) (*txn, error) {
+	snap, err := db.store.At(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	return db.assemble(ctx, p, snap, new(overlay), 0, false), nil
+}
+
+func (db *DB) assemble(ctx context.Context, p Principal, snap storage.Snapshot, above *overlay, base uint64, writable bool) *txn {
+	now := db.clock()
+	return &txn{
+		db: db, ctx: context.WithValue(ctx, insideKey{}, true), principal: p, writable: writable,
+		snap: snap, view: above, base: base, reads: interval.Set{},
+		start: now, nextMicros: now.UnixMicro(),
+		rand: rand.New(rand.NewPCG(db.randomBits(), db.randomBits())),
+	}
+}
+
+// insideKey marks the context of a function, so that View and Update can refuse to run inside it.
+type insideKey struct{}
+
+func inside(ctx context.Context) bool { return ctx.Value(insideKey{}) != nil }

@@ -1,0 +1,325 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tidwall/btree"
+
+	"github.com/mimosadb/mimosa/engine/internal/keyenc"
+)
+
+type boundOp uint8
+
+const (
+	boundGt boundOp = iota
+	boundGte
+	boundLt
+	boundLte
+	boundPrefix
+)
+
+// query is the core of a Scan: one range of one index, or of a collection's documents.
+type query struct {
+	t       *txn
+	coll    *collection
+	x       *index // nil: the documents themselves
+	lo, hi  []byte
+	used    int // components given by eq
+	low     bool
+	high    bool // which sides bound has closed
+	reverse bool
+	limited bool
+	limit   int
+	err     error // the first mistake in building it
+	prefix  []byte
+}
+
+func newQuery(t *txn, c *collection, x *index) *query {
+	q := &query{t: t, coll: c, x: x}
+	if x == nil {
+		q.lo, q.hi = documentRange(c.tag)
+	} else {
+		q.lo, q.hi = indexRange(x.tag)
+	}
+	q.prefix = q.lo
+	return q
+}
+
+func (q *query) fail(format string, a ...any) {
+	if q.err == nil {
+		q.err = fmt.Errorf("engine: "+format, a...)
+	}
+}
+
+func (q *query) eq(values []any) {
+	if len(values) > len(q.x.paths) {
+		q.fail("index %s of %s has %d components, Eq got %d values", q.x.name, q.coll.name, len(q.x.paths), len(values))
+		return
+	}
+	k := append([]byte(nil), q.prefix...)
+	for i, v := range values {
+		var err error
+		if k, err = q.x.paths[i].AppendValue(k, v); err != nil {
+			q.fail("index %s of %s: %w", q.x.name, q.coll.name, err)
+			return
+		}
+	}
+	q.used = len(values)
+	q.prefix = k
+	if len(values) > 0 {
+		q.lo, q.hi = k, keyenc.PrefixEnd(k)
+	}
+}
+
+func (q *query) bound(op boundOp, v any) {
+	if q.x == nil {
+		q.fail("a scan of the whole collection %s has no component to bound", q.coll.name)
+		return
+	}
+	if q.used >= len(q.x.paths) {
+		q.fail("index %s of %s: Eq took all components, there is none to bound", q.x.name, q.coll.name)
+		return
+	}
+	path := q.x.paths[q.used]
+	e, err := path.AppendValue(append([]byte(nil), q.prefix...), v)
+	if err != nil {
+		q.fail("index %s of %s: %w", q.x.name, q.coll.name, err)
+		return
+	}
+	if v == nil {
+		q.fail("index %s of %s: a bound cannot be nil", q.x.name, q.coll.name)
+		return
+	}
+	if op == boundPrefix {
+		e = keyenc.StringPrefix(append([]byte(nil), q.prefix...), v.(string))
+		if path.Descending() {
+			keyenc.Complement(e, len(q.prefix))
+		}
+		q.raise(e)
+		q.lower(keyenc.PrefixEnd(e))
+		return
+	}
+	// A one-sided bound leaves out null and missing values, which sort below all others.
+	null, err := path.AppendValue(append([]byte(nil), q.prefix...), nil)
+	if err != nil {
+		q.fail("index %s of %s: %w", q.x.name, q.coll.name, err)
+		return
+	}
+	after := keyenc.PrefixEnd(e)
+	if path.Descending() {
+		q.lower(null)
+		switch op {
+		case boundGt:
+			q.lower(e)
+		case boundGte:
+			q.lower(after)
+		case boundLt:
+			q.raise(after)
+		case boundLte:
+			q.raise(e)
+		}
+		return
+	}
+	q.raise(keyenc.PrefixEnd(null))
+	switch op {
+	case boundGt:
+		q.raise(after)
+	case boundGte:
+		q.raise(e)
+	case boundLt:
+		q.lower(e)
+	case boundLte:
+		q.lower(after)
+	}
+}
+
+// raise and lower narrow the range from below and from above.
+func (q *query) raise(lo []byte) {
+	if string(lo) > string(q.lo) {
+		q.lo = lo
+	}
+}
+
+func (q *query) lower(hi []byte) {
+	if hi != nil && (q.hi == nil || string(hi) < string(q.hi)) {
+		q.hi = hi
+	}
+}
+
+func (q *query) notFound() error {
+	if q.err != nil {
+		return q.err
+	}
+	return &Error{Code: CodeNotFound, Message: "no such document in " + q.coll.name}
+}
+
+// run calls each with the stored JSON of the documents in the range until it says stop, and records the range that was
+// looked at: up to the last key where it stopped early.
+func (q *query) run(each func(raw []byte) (more bool, err error)) error {
+	if q.err != nil {
+		return q.err
+	}
+	t := q.t
+	if err := t.usableFor(q.coll); err != nil {
+		return err
+	}
+	if q.hi != nil && string(q.lo) >= string(q.hi) {
+		return nil // bounds that exclude each other read nothing
+	}
+	// Later writes of this transaction are left out: the scan reads what was there at its first step.
+	view := t.view
+	if t.writable {
+		view = t.view.Copy()
+	}
+	lo, hi := q.lo, q.hi
+	var last string
+	complete := false
+	defer func() {
+		switch {
+		case complete:
+			t.reads.Add(lo, hi)
+		case last == "":
+			// Stopped at an error before the first key; all of it may have mattered.
+			t.reads.Add(lo, hi)
+		case q.reverse:
+			t.reads.Add([]byte(last), hi)
+		default:
+			t.reads.Add(lo, []byte(last+"\x00"))
+		}
+	}()
+	err := t.scan(view, lo, hi, q.reverse, func(key string, value []byte) (bool, error) {
+		last = key
+		if err := t.usable(); err != nil {
+			return false, err
+		}
+		if q.x != nil {
+			id := q.coll.indexedID([]byte(key))
+			doc, ok, err := t.lookup(view, documentKey(id))
+			if err != nil {
+				return false, err
+			}
+			if !ok {
+				return false, fmt.Errorf("engine: index %s of %s points to %s, which does not exist", q.x.name, q.coll.name, id)
+			}
+			value = doc
+		}
+		if err := t.countRead(value); err != nil {
+			return false, err
+		}
+		more, err := each(value)
+		if !more {
+			return false, err
+		}
+		return true, err
+	})
+	if errors.Is(err, errStopped) {
+		return nil
+	}
+	complete = err == nil
+	return err
+}
+
+// errStopped says that the callback of a scan wanted no more.
+var errStopped = errors.New("engine: scan stopped")
+
+// scan merges view over the snapshot within [lo, hi) and calls each in order. It returns errStopped where each did not want
+// more, without an error of its own.
+func (t *txn) scan(view *overlay, lo, hi []byte, reverse bool, each func(key string, value []byte) (bool, error)) error {
+	emit := func(key string, value []byte) error {
+		more, err := each(key, value)
+		if err != nil {
+			return err
+		}
+		if !more {
+			return errStopped
+		}
+		return nil
+	}
+	above := newCursor(view, string(lo), string(hi), hi != nil, reverse)
+	for kv, err := range t.snap.Scan(lo, hi, reverse, 0) {
+		if err != nil {
+			return err
+		}
+		key := string(kv.Key)
+		shadowed := false
+		for above.ok && above.before(key) {
+			k, e := above.take()
+			shadowed = k == key
+			if e.deleted {
+				continue
+			}
+			if err := emit(k, e.value); err != nil {
+				return err
+			}
+		}
+		if shadowed {
+			continue
+		}
+		if err := emit(key, kv.Value); err != nil {
+			return err
+		}
+	}
+	for above.ok {
+		k, e := above.take()
+		if e.deleted {
+			continue
+		}
+		if err := emit(k, e.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cursor walks the entries of an overlay inside a range.
+type cursor struct {
+	it      btree.MapIter[string, entry]
+	ok      bool
+	reverse bool
+	lo, hi  string
+	bounded bool // hi is a bound
+}
+
+func newCursor(view *overlay, lo, hi string, bounded, reverse bool) *cursor {
+	c := &cursor{reverse: reverse, lo: lo, hi: hi, bounded: bounded}
+	if view == nil || view.Len() == 0 {
+		return c
+	}
+	c.it = view.Iter()
+	switch {
+	case !reverse:
+		c.ok = c.it.Seek(lo)
+	case !bounded:
+		c.ok = c.it.Last()
+	case c.it.Seek(hi):
+		c.ok = c.it.Prev()
+	default:
+		c.ok = c.it.Last()
+	}
+	c.ok = c.ok && c.inside()
+	return c
+}
+
+func (c *cursor) inside() bool {
+	k := c.it.Key()
+	return k >= c.lo && (!c.bounded || k < c.hi)
+}
+
+// before says whether the cursor's key comes at or before key in the direction of the walk.
+func (c *cursor) before(key string) bool {
+	cmp := strings.Compare(c.it.Key(), key)
+	return cmp == 0 || (cmp < 0) != c.reverse
+}
+
+func (c *cursor) take() (string, entry) {
+	k, e := c.it.Key(), c.it.Value()
+	if c.reverse {
+		c.ok = c.it.Prev()
+	} else {
+		c.ok = c.it.Next()
+	}
+	c.ok = c.ok && c.inside()
+	return k, e
+}

@@ -1,0 +1,499 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/mimosadb/mimosa/engine/internal/interval"
+)
+
+// View runs fn on a consistent snapshot of the newest published state. fn's error is returned as it is.
+func (db *DB) View(ctx context.Context, fn func(*ReadTx) error) error {
+	if inside(ctx) {
+		return ErrInsideFunction
+	}
+	if err := db.begin(); err != nil {
+		return err
+	}
+	defer db.calls.Done()
+	t, err := db.newTxn(ctx, nil, false)
+	if err != nil {
+		return err
+	}
+	_, err = db.execute(t, func() ([]byte, error) { return nil, fn(&ReadTx{t}) })
+	return err
+}
+
+// Update runs fn in a strictly serializable transaction and returns when it is durable. fn runs again when it met a
+// conflict, so it must have no side effects outside the transaction. Its error is returned as it is, and nothing was
+// written. An error that is ErrOutcomeUnknown, for instance since ctx ended while the commit was under way, leaves open
+// whether it took effect.
+func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
+	if inside(ctx) {
+		return ErrInsideFunction
+	}
+	if err := db.begin(); err != nil {
+		return err
+	}
+	defer db.calls.Done()
+	_, err := db.transact(ctx, nil, nil, func(t *txn) ([]byte, error) { return nil, fn(&Tx{t}) }, nil)
+	return err
+}
+
+// RunQuery runs a query at the newest published state.
+func (db *DB) RunQuery(ctx context.Context, c Call) (*Result, error) {
+	return db.answer(ctx, c, KindQuery, func(ctx context.Context, f *function) (*Result, error) {
+		t, err := db.newTxn(ctx, c.Principal, false)
+		if err != nil {
+			return &Result{}, err
+		}
+		value, err := db.execute(t, func() ([]byte, error) { return f.run(&ReadTx{t}, c.Args) })
+		return &Result{Value: value, Timestamp: t.snap.Timestamp(), Log: t.takeLog()}, err
+	})
+}
+
+// RunMutation runs a mutation and returns when it is durable and published.
+func (db *DB) RunMutation(ctx context.Context, c Call) (*Result, error) {
+	return db.mutate(ctx, c, nil)
+}
+
+// StartMutation runs a mutation in the background. accepted is closed once its place in the commit order is fixed, or it
+// has failed: a mutation started after that comes later in the order. wait returns what RunMutation would have; it must be
+// called.
+func (db *DB) StartMutation(ctx context.Context, c Call) (accepted <-chan struct{}, wait func() (*Result, error)) {
+	ch := make(chan struct{})
+	done := make(chan struct{})
+	var once sync.Once
+	mark := func() { once.Do(func() { close(ch) }) }
+	var res *Result
+	var err error
+	go func() {
+		defer close(done)
+		defer mark()
+		res, err = db.mutate(ctx, c, mark)
+	}()
+	return ch, func() (*Result, error) {
+		<-done
+		return res, err
+	}
+}
+
+func (db *DB) mutate(ctx context.Context, c Call, accepted func()) (*Result, error) {
+	return db.answer(ctx, c, KindMutation, func(ctx context.Context, f *function) (*Result, error) {
+		if c.Request == nil {
+			return db.transact(ctx, c.Principal, nil, func(t *txn) ([]byte, error) { return f.run(&Tx{t}, c.Args) }, accepted)
+		}
+		if err := c.Request.valid(); err != nil {
+			return &Result{}, err
+		}
+		hash, err := callHash(c)
+		if err != nil {
+			return &Result{}, err
+		}
+		rec := &requestRecord{Hash: hash, Caller: callerKey(c.Principal)}
+		return db.transact(ctx, c.Principal, &requested{*c.Request, rec}, func(t *txn) ([]byte, error) { return f.run(&Tx{t}, c.Args) }, accepted)
+	})
+}
+
+// RunAction runs an action, once.
+func (db *DB) RunAction(ctx context.Context, c Call) (*Result, error) {
+	return db.answer(ctx, c, KindAction, func(ctx context.Context, f *function) (res *Result, err error) {
+		ctx, cancel := context.WithTimeoutCause(ctx, db.limits.ActionTime, &LimitError{"ActionTime", int64(db.limits.ActionTime)})
+		defer cancel()
+		state := &callState{principal: c.Principal, limit: db.limits.LogLines}
+		value, err := guarded(func() ([]byte, error) { return f.run(&ActionCtx{db: db, ctx: ctx, call: state}, c.Args) })
+		if err == nil {
+			err = db.checkResult(value)
+		}
+		res = &Result{Value: value, Log: state.takeLog()}
+		if err == nil {
+			res.PrincipalSet, res.Principal = state.principalChange()
+		}
+		return res, err
+	})
+}
+
+// Run runs a function of any kind.
+func (db *DB) Run(ctx context.Context, c Call) (*Result, error) {
+	switch f := db.schema.functions[c.Function]; {
+	case f != nil && f.kind == KindMutation:
+		return db.RunMutation(ctx, c)
+	case f != nil && f.kind == KindAction:
+		return db.RunAction(ctx, c)
+	default:
+		return db.RunQuery(ctx, c)
+	}
+}
+
+// find returns the function that a call names.
+func (db *DB) find(c Call, k Kind) (*function, error) {
+	f := db.schema.functions[c.Function]
+	if f == nil || f.internal && !c.Internal {
+		// An internal function is not told from one that does not exist.
+		return nil, Errorf(CodeNotFound, "no function %q", c.Function)
+	}
+	if f.kind != k {
+		return nil, Errorf(CodeInvalid, "%q is a %s, not a %s", c.Function, f.kind, k)
+	}
+	if len(c.Args) > db.limits.ArgumentBytes {
+		return nil, &LimitError{"ArgumentBytes", int64(db.limits.ArgumentBytes)}
+	}
+	return f, nil
+}
+
+// answer runs a call and turns its error into what its caller may see.
+func (db *DB) answer(ctx context.Context, c Call, k Kind, run func(context.Context, *function) (*Result, error)) (*Result, error) {
+	if inside(ctx) {
+		return &Result{}, ErrInsideFunction
+	}
+	if err := db.begin(); err != nil {
+		return &Result{}, err
+	}
+	defer db.calls.Done()
+	f, err := db.find(c, k)
+	if err != nil {
+		return &Result{}, db.public(c, err)
+	}
+	// A call ends with its caller, and with the database.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(db.life, func() { cancel(ErrClosed) })
+	defer stop()
+	res, err := run(ctx, f)
+	if err != nil {
+		res.Value = nil
+		return res, db.public(c, err)
+	}
+	return res, nil
+}
+
+// public gives an error the form in which a client may see it. What was not meant for it goes to the log under an id.
+func (db *DB) public(c Call, err error) *Error {
+	pub, secret := publicError(err)
+	if !secret {
+		return pub
+	}
+	if errors.Is(err, ErrOutcomeUnknown) || errors.Is(err, ErrClosed) || errors.Is(err, context.Canceled) {
+		return pub // the caller has gone, or the database is going: nothing is wrong with the function
+	}
+	id := fmt.Sprintf("%012x", db.randomBits()&(1<<48-1))
+	attrs := []any{slog.String("id", id), slog.String("function", c.Function), slog.Any("error", err)}
+	var p *PanicError
+	if errors.As(err, &p) {
+		attrs = append(attrs, slog.String("stack", string(p.Stack)))
+	}
+	db.logger.Error("a function failed", attrs...)
+	pub.Message = "internal error, log id " + id
+	if db.options.Development {
+		pub.Message += ": " + err.Error()
+	}
+	return pub
+}
+
+// requested is a mutation that is recorded under a request id.
+type requested struct {
+	id  RequestID
+	rec *requestRecord
+}
+
+func (r RequestID) valid() error {
+	if r.Session == "" || len(r.Session) > 64 {
+		return Errorf(CodeInvalid, "a session id has 1 to 64 bytes")
+	}
+	for i := range len(r.Session) {
+		if b := r.Session[i]; b < 0x20 || b > 0x7e {
+			return Errorf(CodeInvalid, "a session id is printable ASCII")
+		}
+	}
+	return nil
+}
+
+// triesBeforeReserve is how often a mutation meets conflicts before what it read is kept free for it.
+const triesBeforeReserve = 8
+
+// transact runs fn on the tentative head until it is accepted, and waits until that is durable. Every answer waits, errors
+// and read-only ones too, since they were computed on state that might not come to be.
+func (db *DB) transact(ctx context.Context, p Principal, req *requested, fn func(*txn) ([]byte, error), accepted func()) (*Result, error) {
+	var own *reservation
+	release := func() {}
+	defer func() { release() }()
+	for try := 1; ; try++ {
+		if err := context.Cause(ctx); err != nil {
+			return &Result{}, err
+		}
+		t, err := db.newTxn(ctx, p, true)
+		if err != nil {
+			return &Result{}, err
+		}
+		res, again, err := db.attempt(ctx, t, req, fn, own, accepted)
+		if !again {
+			return res, err
+		}
+		if try >= db.limits.Attempts {
+			return res, Errorf(CodeBusy, "too many conflicting writes; try again")
+		}
+		if try >= triesBeforeReserve {
+			release()
+			own, release = db.committer.reserve(&t.reads)
+		}
+	}
+}
+
+// attempt is one run of a mutation.
+func (db *DB) attempt(ctx context.Context, t *txn, req *requested, fn func(*txn) ([]byte, error), own *reservation, accepted func()) (res *Result, again bool, err error) {
+	res = &Result{}
+	replayed := false
+	value, fnErr := db.execute(t, func() ([]byte, error) {
+		if req == nil {
+			return fn(t)
+		}
+		rec, ts, err := t.lookupRequest(req.id)
+		if err != nil {
+			return nil, err
+		}
+		if rec != nil {
+			replayed = true
+			if string(rec.Hash) != string(req.rec.Hash) || rec.Caller != req.rec.Caller {
+				return nil, Errorf(CodeConflict, "this request id was used for another call")
+			}
+			t.log = rec.Log
+			res.Timestamp = ts
+			return rec.Value, nil
+		}
+		value, err := fn(t)
+		if err != nil || t.poison != nil {
+			return value, err
+		}
+		if value == nil {
+			value = []byte("null")
+		}
+		return value, t.recordRequest(req.id, requestRecord{Hash: req.rec.Hash, Caller: req.rec.Caller, Value: value, Log: t.log})
+	})
+	if t.runaway {
+		return res, false, fnErr
+	}
+	res.Log, res.Trace = t.takeLog(), t.trace
+	t.reads.Seal()
+	if fnErr == nil && !replayed && len(t.own) > 0 {
+		m := &member{reads: &t.reads, writes: t.writes(), touched: t.touched}
+		for _, w := range m.writes {
+			m.bytes += int64(len(w.Key) + len(w.Value))
+		}
+		for _, k := range m.touched {
+			m.bytes += int64(len(k))
+		}
+		if err := db.committer.accept(t.base, own, m); err != nil {
+			return res, errors.Is(err, errConflict), err
+		}
+		if accepted != nil {
+			accepted()
+		}
+		ts, err := db.committer.await(ctx, m)
+		res.Value, res.Timestamp = value, ts
+		return res, errors.Is(err, errConflict), err
+	}
+	if accepted != nil {
+		accepted()
+	}
+	ts, err := db.committer.settle(ctx, t.base, &t.reads)
+	if err != nil {
+		return res, errors.Is(err, errConflict), err
+	}
+	if fnErr != nil {
+		return res, false, fnErr
+	}
+	res.Value, res.Replayed = value, replayed
+	if res.Timestamp == 0 {
+		res.Timestamp = ts
+	}
+	return res, false, nil
+}
+
+// execute runs fn on a goroutine of its own, until it returns or its time is up. Then the transaction is dead: fn may go on
+// running, but every call that it makes fails. The snapshot is closed when fn has returned.
+func (db *DB) execute(t *txn, fn func() ([]byte, error)) ([]byte, error) {
+	type outcome struct {
+		value []byte
+		err   error
+	}
+	ctx, cancel := context.WithCancel(t.ctx)
+	defer cancel()
+	t.ctx = ctx
+	done := make(chan outcome, 1)
+	var late sync.Mutex // guards abandoned
+	abandoned := false
+	go func() {
+		value, err := guarded(fn)
+		late.Lock()
+		t.dead.Store(true)
+		t.snap.Close()
+		if abandoned {
+			db.abandoned.Add(-1)
+		}
+		late.Unlock()
+		if t.poison != nil && err == nil {
+			err = t.poison
+		}
+		if err == nil {
+			err = db.checkResult(value)
+		}
+		done <- outcome{value, err}
+	}()
+	timer := time.NewTimer(db.limits.FunctionTime)
+	defer timer.Stop()
+	select {
+	case o := <-done:
+		return o.value, o.err
+	case <-timer.C:
+	}
+	late.Lock()
+	if t.dead.Load() { // it returned just now
+		late.Unlock()
+		o := <-done
+		return o.value, o.err
+	}
+	t.dead.Store(true)
+	abandoned = true
+	db.abandoned.Add(1)
+	late.Unlock()
+	t.runaway = true
+	return nil, &LimitError{"FunctionTime", int64(db.limits.FunctionTime)}
+}
+
+func (db *DB) checkResult(value []byte) error {
+	if len(value) > db.limits.ResultBytes {
+		return &LimitError{"ResultBytes", int64(db.limits.ResultBytes)}
+	}
+	return nil
+}
+
+func guarded(fn func() ([]byte, error)) (value []byte, err error) {
+	err = (*txn)(nil).guard(func() error {
+		var err error
+		value, err = fn()
+		return err
+	})
+	return value, err
+}
+
+// takeLog returns the log lines, none of a function that is still running.
+func (t *txn) takeLog() []string {
+	if t.runaway {
+		return nil
+	}
+	return t.log
+}
+
+// callState is what an action shares with the goroutines that it starts.
+type callState struct {
+	mu        sync.Mutex // guards all below
+	principal Principal
+	set       bool
+	log       []string
+	limit     int
+}
+
+func (c *callState) principalNow() Principal {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.principal
+}
+
+func (c *callState) setPrincipal(p Principal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.principal, c.set = p, true
+}
+
+func (c *callState) principalChange() (bool, Principal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.set {
+		return false, nil
+	}
+	return true, c.principal
+}
+
+func (c *callState) logf(format string, a ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.log) < c.limit {
+		c.log = append(c.log, fmt.Sprintf(format, a...))
+	}
+}
+
+func (c *callState) takeLog() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.log
+}
+
+// Evaluation is one run of a query at one timestamp, with what it read.
+type Evaluation struct {
+	Result
+	// Err is what the query failed with, in its public form. A failed query, too, is run again when what it read changes.
+	Err *Error
+	// ReadIdentity says that the result depends on who asked, Volatile that it depends on the time or on randomness.
+	ReadIdentity, Volatile bool
+	// Identity is who it ran as, if it asked.
+	Identity *Identity
+
+	reads *interval.Set
+}
+
+// Evaluate runs a query at a published timestamp. The error is set only when it could not be run at all, because at is too
+// old for the store (storage.ErrTooOld), or the database or ctx ended.
+func (db *DB) Evaluate(ctx context.Context, at Timestamp, c Call) (*Evaluation, error) {
+	if err := db.begin(); err != nil {
+		return nil, err
+	}
+	defer db.calls.Done()
+	f, err := db.find(c, KindQuery)
+	if err != nil {
+		// What is registered never changes, so such a result stays.
+		return &Evaluation{Result: Result{Timestamp: at}, Err: db.public(c, err)}, nil
+	}
+	return db.evaluate(ctx, at, c, func(r *ReadTx) ([]byte, error) { return f.run(r, c.Args) })
+}
+
+// EvaluateIdentity resolves a principal at a published timestamp; its watch fires when that may have changed. A principal
+// that fails to resolve is nobody, with Err set.
+func (db *DB) EvaluateIdentity(ctx context.Context, at Timestamp, p Principal) (*Evaluation, error) {
+	if err := db.begin(); err != nil {
+		return nil, err
+	}
+	defer db.calls.Done()
+	return db.evaluate(ctx, at, Call{Principal: p}, func(r *ReadTx) ([]byte, error) {
+		_, err := r.Identity()
+		return nil, err
+	})
+}
+
+func (db *DB) evaluate(ctx context.Context, at Timestamp, c Call, fn func(*ReadTx) ([]byte, error)) (*Evaluation, error) {
+	t, err := db.newTxnAt(ctx, c.Principal, at)
+	if err != nil {
+		return nil, err
+	}
+	value, err := db.execute(t, func() ([]byte, error) { return fn(&ReadTx{t}) })
+	e := &Evaluation{Result: Result{Timestamp: at}}
+	if t.runaway {
+		// What it read is not known and its goroutine still adds to it, so nobody shares this result.
+		e.Err, e.Volatile, e.ReadIdentity = db.public(c, err), true, true
+		return e, nil
+	}
+	t.reads.Seal()
+	e.reads, e.ReadIdentity, e.Volatile, e.Identity, e.Log = &t.reads, t.readIdentity, t.volatile, t.ident, t.takeLog()
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return nil, cause
+		}
+		e.Err = db.public(c, err)
+		return e, nil
+	}
+	e.Value = value
+	return e, nil
+}

@@ -1,0 +1,253 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidwall/btree"
+
+	"github.com/mimosadb/mimosa/engine/internal/interval"
+	"github.com/mimosadb/mimosa/engine/storage"
+)
+
+// entry is a key's state above the snapshot: written by an accepted mutation (seq > 0) or by the transaction itself (0).
+type entry struct {
+	value   []byte
+	deleted bool
+	seq     uint64
+}
+
+// overlay is an ordered map of such entries. Copy is cheap and isolates, which is what makes savepoints, scans that see the
+// transaction as at their first step, and transactions on the tentative head simple.
+type overlay = btree.Map[string, entry]
+
+// txn is the core of ReadTx and Tx: a snapshot, what lies above it, and what was read and written.
+//
+// It is used by one goroutine, that of the function it was made for. Only dead is set from outside.
+type txn struct {
+	db        *DB
+	ctx       context.Context
+	writable  bool
+	principal Principal
+	snap      storage.Snapshot
+	base      uint64   // sequence number of the newest accepted mutation that is visible
+	view      *overlay // what lies above snap, own writes included
+
+	reads   interval.Set
+	own     []string // keys written, in order, with repetitions
+	touched []string // document and index keys of every change; see DB.conflicts
+
+	poison error
+	level  int // of Nested
+	dead   atomic.Bool
+	// runaway says that the function still runs although its time is up; set and read only by the goroutine that waited for
+	// it, which then leaves everything else of the transaction alone.
+	runaway bool
+
+	start      time.Time
+	nextMicros int64
+	rand       *rand.Rand
+	volatile   bool
+
+	readIdentity bool
+	ident        *Identity
+	identErr     error
+
+	readDocs, writeDocs   int
+	readBytes, writeBytes int64
+
+	locals map[any]any
+	log    []string
+	trace  []Fired
+}
+
+// usable is the first thing every operation asks.
+func (t *txn) usable() error {
+	if t.dead.Load() {
+		return ErrDead
+	}
+	if t.poison != nil {
+		return t.poison
+	}
+	return nil
+}
+
+func (t *txn) now() time.Time {
+	t.volatile = true
+	return t.start
+}
+
+func (t *txn) random() *rand.Rand {
+	t.volatile = true
+	return t.rand
+}
+
+func (t *txn) identity(r Reader) (*Identity, error) {
+	if err := t.usable(); err != nil {
+		return nil, err
+	}
+	if !t.readIdentity {
+		t.readIdentity = true
+		if t.principal != nil {
+			t.ident, t.identErr = t.principal.Resolve(r)
+		}
+	}
+	return t.ident, t.identErr
+}
+
+func (t *txn) logf(format string, a ...any) {
+	if len(t.log) < t.db.limits.LogLines {
+		t.log = append(t.log, fmt.Sprintf(format, a...))
+	}
+}
+
+func (t *txn) local(key any) any { return t.locals[key] }
+
+func (t *txn) setLocal(key, value any) {
+	if t.locals == nil {
+		t.locals = map[any]any{}
+	}
+	t.locals[key] = value
+}
+
+func (t *txn) traced(f Fired) int {
+	t.trace = append(t.trace, f)
+	return len(t.trace) - 1
+}
+
+func (t *txn) traceDone(i int, took time.Duration, err error) {
+	t.trace[i].Took = took
+	if err != nil {
+		t.trace[i].Error = err.Error()
+	}
+}
+
+// lookup returns a key's value without recording that it was read.
+func (t *txn) lookup(view *overlay, key string) ([]byte, bool, error) {
+	if e, ok := view.Get(key); ok {
+		return e.value, !e.deleted, nil
+	}
+	kv, ok, err := t.snap.Get([]byte(key))
+	return kv.Value, ok, err
+}
+
+// get returns a key's value and records the point as read, found or not.
+func (t *txn) get(key string) ([]byte, bool, error) {
+	t.reads.AddPoint([]byte(key))
+	return t.lookup(t.view, key)
+}
+
+// countRead counts a document against the limits.
+func (t *txn) countRead(raw []byte) error {
+	t.readDocs++
+	t.readBytes += int64(len(raw))
+	if t.readDocs > t.db.limits.ReadDocuments {
+		return &LimitError{"ReadDocuments", int64(t.db.limits.ReadDocuments)}
+	}
+	if t.readBytes > t.db.limits.ReadBytes {
+		return &LimitError{"ReadBytes", t.db.limits.ReadBytes}
+	}
+	return nil
+}
+
+// getDocument returns a document's stored JSON.
+func (t *txn) getDocument(c *collection, id string) ([]byte, error) {
+	if err := t.usableFor(c); err != nil {
+		return nil, err
+	}
+	raw, err := c.parseID(id)
+	if err != nil {
+		return nil, err
+	}
+	doc, ok, err := t.get(documentKey(raw))
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, &Error{Code: CodeNotFound, Message: "no such document in " + c.name}
+	}
+	return doc, t.countRead(doc)
+}
+
+func (t *txn) usableFor(c *collection) error {
+	if c.schema != t.db.schema {
+		return fmt.Errorf("engine: collection %s belongs to another schema", c.name)
+	}
+	return t.usable()
+}
+
+// set stores an entry of the transaction's own.
+func (t *txn) set(key string, value []byte, deleted bool) {
+	t.view.Set(key, entry{value: value, deleted: deleted})
+	t.own = append(t.own, key)
+}
+
+// writes returns what the transaction leaves, one write a key.
+func (t *txn) writes() []storage.Write {
+	keys := slices.Clone(t.own)
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	out := make([]storage.Write, 0, len(keys))
+	for _, k := range keys {
+		if e, ok := t.view.Get(k); ok && e.seq == 0 {
+			out = append(out, storage.Write{Key: []byte(k), Value: e.value, Delete: e.deleted})
+		}
+	}
+	return out
+}
+
+// nested runs fn as a part that can fail alone.
+func (t *txn) nested(tx *Tx, fn func(*Tx) error) error {
+	if err := t.usable(); err != nil {
+		return err
+	}
+	if t.level >= t.db.limits.Nesting {
+		return &LimitError{"Nesting", int64(t.db.limits.Nesting)}
+	}
+	t.level++
+	view, own, touched := t.view.Copy(), len(t.own), len(t.touched)
+	done := false
+	rollback := func() {
+		t.view = view
+		t.own, t.touched = t.own[:own], t.touched[:touched]
+		t.poison = nil
+	}
+	defer func() {
+		t.level--
+		if !done { // fn panicked: whoever recovers finds the transaction as it was before
+			rollback()
+		}
+	}()
+	run := func() error {
+		err := fn(tx)
+		if err == nil {
+			err = t.poison // a trigger failed and fn ignored it
+		}
+		return err
+	}
+	for _, h := range slices.Backward(t.db.schema.hooks) {
+		if n, ok := h.(NestHook); ok {
+			inner := run
+			run = func() error { return n.Nested(tx, inner) }
+		}
+	}
+	err := run()
+	done = true
+	if t.dead.Load() {
+		return ErrDead
+	}
+	if err == nil {
+		err = t.poison
+	}
+	if err != nil {
+		rollback()
+	}
+	return err
+}
+
+// CascadeDepth returns the limit on triggers that fire one another, for package triggers.
+func CascadeDepth(r Reader) int { return r.reader().db.limits.CascadeDepth }
