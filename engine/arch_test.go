@@ -1,0 +1,98 @@
+package engine_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The lattice: what each package may import of this module, its tests aside. It is policy: a change that does not fit is a
+// change of the architecture, to be decided and not worked round.
+var lattice = map[string][]string{
+	"clientjs":                     nil,
+	"cmd":                          {"authmod", "clientjs", "engine", "engine/storage", "engine/storage/badgerstore", "subscriptions"},
+	"cmd/mimosa":                   {"authmod", "authmod/password", "cmd", "engine", "triggers"},
+	"authmod":                      {"engine", "triggers"},
+	"authmod/password":             {"authmod", "engine"},
+	"triggers":                     {"engine"},
+	"subscriptions":                {"engine", "engine/storage", "subscriptions/wire"},
+	"subscriptions/wire":           nil,
+	"engine":                       {"engine/internal/doctype", "engine/internal/interval", "engine/internal/keyenc", "engine/storage", "engine/storage/badgerstore"},
+	"engine/enginetest":            {"engine", "engine/storage/memstore"},
+	"engine/internal/doctype":      {"engine/internal/keyenc"},
+	"engine/internal/interval":     nil,
+	"engine/internal/keyenc":       nil,
+	"engine/storage":               nil,
+	"engine/storage/badgerstore":   {"engine/storage"},
+	"engine/storage/memstore":      {"engine/storage"},
+	"engine/storage/storagetest":   {"engine/storage"},
+	"clientjs/test/server/app":     {"authmod", "authmod/password", "engine", "subscriptions", "triggers", "clientjs", "cmd"},
+	"subscriptions/internal/check": nil,
+}
+
+// Modules that only some packages may import, tests included.
+var confined = map[string][]string{
+	"github.com/dgraph-io/badger/v4":           {"engine/storage/badgerstore"},
+	"github.com/gorilla/websocket":             {"subscriptions"},
+	"golang.org/x/crypto":                      {"authmod"},
+	"github.com/invopop/jsonschema":            {"engine"},
+	"github.com/santhosh-tekuri/jsonschema/v6": {"engine/internal/doctype"},
+	"github.com/tidwall/btree":                 {"engine", "engine/storage/memstore"},
+	"github.com/spf13/cobra":                   {"cmd"},
+	"github.com/golang-jwt/jwt/v5":             {"authmod"},
+}
+
+type listed struct {
+	ImportPath                         string
+	Imports, TestImports, XTestImports []string
+}
+
+func TestArchitecture(t *testing.T) {
+	t.Parallel()
+	const module = "github.com/mimosadb/mimosa/"
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	seen := 0
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listed
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		seen++
+		name := strings.TrimPrefix(p.ImportPath, module)
+		allowed, known := lattice[name]
+		if !known {
+			t.Errorf("package %s has no place in the lattice", name)
+			continue
+		}
+		for _, i := range p.Imports {
+			if inner, ok := strings.CutPrefix(i, module); ok && !slices.Contains(allowed, inner) {
+				t.Errorf("package %s imports %s, which the lattice does not allow", name, inner)
+			}
+		}
+		for _, i := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			for mod, homes := range confined {
+				if i != mod && !strings.HasPrefix(i, mod+"/") {
+					continue
+				}
+				if !slices.ContainsFunc(homes, func(h string) bool { return name == h || strings.HasPrefix(name, h+"/") }) {
+					t.Errorf("package %s imports %s, which belongs in %v alone", name, i, homes)
+				}
+			}
+		}
+	}
+	if seen < 10 {
+		t.Errorf("go list found %d packages only", seen)
+	}
+}
