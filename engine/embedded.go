@@ -1,12 +1,11 @@
 package engine
 
 import (
-	"errors"
-
 	"github.com/mimosadb/mimosa/engine/storage"
+	"github.com/mimosadb/mimosa/engine/storage/badgerstore"
 )
 
 // openEmbedded opens the default store.
-func openEmbedded(Options) (storage.Store, error) {
-	return nil, errors.New("engine: the embedded store is not linked in")
+func openEmbedded(o Options) (storage.Store, error) {
+	return badgerstore.Open(badgerstore.Options{Dir: o.Dir, Relaxed: o.Durability == Relaxed, Clock: o.Clock, Logger: o.Logger})
 }
