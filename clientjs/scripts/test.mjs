@@ -52,7 +52,7 @@ try {
   });
   const files = entryPoints.map((path) =>
     relative(root, join(outdir, relative(root, path))).replace(/\.tsx?$/, ".mjs"));
-  const runner = spawn(process.execPath, ["--enable-source-maps", "--test", ...flags, ...files], {
+  const runner = spawn(process.execPath, ["--enable-source-maps", "--test", `--test-reporter=${process.stdout.isTTY ? "spec" : "tap"}`, ...flags, ...files], {
     cwd: root,
     stdio: "inherit",
   });

@@ -329,10 +329,10 @@ export class MimosaClient<Api extends ApiTypes = AnyApi> {
     if (this.#ended) return;
     this.#ended = error;
     globalThis.removeEventListener?.("online", this.#online);
-    this.#socket.stop(error.code);
     this.#session.end(error);
     this.#requests.end(error);
     this.#queries.end(error, fail);
+    this.#socket.stop(error.code);
     this.#publish();
   }
 }

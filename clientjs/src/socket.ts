@@ -88,8 +88,7 @@ export class Socket {
   /** Closes the socket and opens another. */
   restart(reason: string, base = ownBase): void {
     if (this.#phase !== "open" && this.#phase !== "connecting") return;
-    this.#leave("waiting", reason);
-    this.#wait(base);
+    this.#leave("waiting", reason, base);
   }
 
   /** Everything that was pending when the last socket went has been answered: the next loss is a first one again. */
@@ -159,12 +158,11 @@ export class Socket {
     this.#stopTimer();
     this.#ws = undefined;
     this.#lastClose = reason;
-    this.#phase = "waiting";
-    this.owner.lost(reason);
     this.#wait(base);
+    this.owner.lost(reason);
   }
 
-  #leave(phase: Phase, reason: string): void {
+  #leave(phase: Phase, reason: string, base = ownBase): void {
     if (this.#phase === "stopped") return;
     this.#stopTimer();
     this.#attempt++;
@@ -172,6 +170,7 @@ export class Socket {
     const ws = this.#ws;
     this.#ws = undefined;
     this.#phase = phase;
+    if (phase === "waiting") this.#wait(base);
     if (!had) return;
     this.#lastClose = reason;
     try {
@@ -184,9 +183,8 @@ export class Socket {
   }
 
   #wait(base: number): void {
-    // The owner may have decided otherwise when it heard of the loss.
-    if (this.#phase !== "waiting") return;
     this.#stopTimer();
+    this.#phase = "waiting";
     this.#stopTimer = this.clock.after(this.#backoff.next(base), () => this.#prepare());
   }
 

@@ -37,5 +37,5 @@ export type Returns<Table, Name extends keyof Table> = Table[Name] extends { ret
 
 /** A function's arguments as the rest of a parameter list: they may be left out where {} will do. */
 export type ArgsOf<Table, Name extends keyof Table> = Table[Name] extends { args: infer A }
-  ? object extends A ? [args?: A] : [args: A]
+  ? {} extends A ? [args?: A] : [args: A]
   : [args?: Args];
