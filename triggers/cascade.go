@@ -67,13 +67,16 @@ func cascadeOf(r engine.Reader) *cascade {
 
 // Before runs the Before triggers of a change, each on what the one before it left. It is part of engine.WriteHook.
 func (r *registry) Before(tx *engine.ReadTx, ch *engine.Change) error {
-	before, _ := kindsOf(ch.Op)
-	triggers := r.triggers[place{ch.Collection, before}]
-	cas := cascadeOf(tx)
-	if cas.asking != nil {
+	if cas, ok := tx.Local(cascadeKey{}).(*cascade); ok && cas.asking != nil {
 		// The compiler keeps writes out of Before triggers; this is for those that get hold of a Tx all the same.
 		return &Error{Trigger: cas.asking.name, Document: ch.ID, Chain: cas.asking.chain(), Err: errWrites}
 	}
+	before, _ := kindsOf(ch.Op)
+	triggers := r.triggers[place{ch.Collection, before}]
+	if len(triggers) == 0 {
+		return nil
+	}
+	cas := cascadeOf(tx)
 	defer func() { cas.asking = nil }()
 	for _, t := range triggers {
 		cas.asking = cas.running.then(t)

@@ -3,7 +3,7 @@ package triggers
 import (
 	"fmt"
 	"reflect"
-	"strings"
+	"slices"
 
 	"github.com/mimosadb/mimosa/engine"
 )
@@ -81,10 +81,7 @@ func narrow(k kind, goType reflect.Type, hasPath func(string) error, o []Option)
 		n.problems = append(n.problems, "Fields narrows updates only")
 	}
 	for _, path := range n.fields {
-		// An index path may begin with a minus, for its order; a field has none.
-		if strings.HasPrefix(path, "-") {
-			n.problems = append(n.problems, fmt.Sprintf("Fields: path %q begins with a minus", path))
-		} else if err := hasPath(path); err != nil {
+		if err := hasPath(path); err != nil {
 			n.problems = append(n.problems, fmt.Sprintf("Fields: %v", err))
 		}
 	}
@@ -98,11 +95,8 @@ func narrow(k kind, goType reflect.Type, hasPath func(string) error, o []Option)
 
 // matches says whether the change is one that the trigger asked for.
 func (n *narrowing) matches(ch *engine.Change) (bool, error) {
-	if n.hasFields {
-		changed, err := anyChanged(ch.Before, ch.After, n.fields)
-		if err != nil || !changed {
-			return false, err
-		}
+	if n.hasFields && !slices.ContainsFunc(n.fields, ch.Changed) {
+		return false, nil
 	}
 	for _, cond := range n.conditions {
 		ok, err := cond.holds(ch)
