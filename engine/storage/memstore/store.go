@@ -180,10 +180,8 @@ func (s *Store) Budget() (writes int, bytes int64) {
 
 // Close implements [storage.Store]. The memory stays, for other handles and later ones.
 func (s *Store) Close() error {
-	if s.closed.Swap(true) {
-		return nil
-	}
-	<-s.shared.turn // a running commit ends first
+	<-s.shared.turn // a running commit ends first, and its build may read until then
+	s.closed.Store(true)
 	s.shared.turn <- struct{}{}
 	return nil
 }

@@ -1,0 +1,123 @@
+package badgerstore
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/mimosadb/mimosa/engine/storage"
+)
+
+// dropAtOnce is how many groups are dropped from the log in one transaction: few enough for a Commit that waits its turn.
+const dropAtOnce = 256
+
+// Compact implements [storage.Store]. It makes the new floor durable before it drops anything, so that a reopened store
+// refuses what may be gone. Versions go when Badger next rewrites the tables they are in. When ctx ends, or the process does,
+// the floor holds all the same, and what is left to drop is dropped by a later Compact.
+func (s *Store) Compact(ctx context.Context, floor storage.Timestamp) error {
+	if err := s.usable(ctx); err != nil {
+		return err
+	}
+	s.compacting.Lock()
+	defer s.compacting.Unlock()
+	version, err := s.raiseFloor(ctx, floor)
+	if err != nil || version == 0 {
+		return err
+	}
+	for {
+		more, err := s.dropLog(ctx, version)
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// raiseFloor refuses new readers below the floor and makes that durable. It returns the timestamp under which the floor is
+// stored, zero when there is nothing to do.
+func (s *Store) raiseFloor(ctx context.Context, floor storage.Timestamp) (version storage.Timestamp, err error) {
+	if err := s.takeTurn(ctx); err != nil {
+		return 0, err
+	}
+	defer s.giveTurn()
+	s.mu.Lock()
+	floor = min(floor, s.head)
+	for ts := range s.pins {
+		floor = min(floor, ts)
+	}
+	if floor <= s.floor {
+		s.mu.Unlock()
+		return 0, nil
+	}
+	s.floor = floor
+	s.mu.Unlock()
+
+	version = s.nextTimestamp()
+	if err := s.writeMeta(floorKey, floor, version); err != nil {
+		return 0, err
+	}
+	s.db.SetDiscardTs(uint64(floor))
+	return version, nil
+}
+
+// dropLog removes some of the log rows at or below the floor, and the outcomes of their groups. The newest group's row stays:
+// it says where the clock stands and what the next group follows. The rows are deleted under the floor's own timestamp, which
+// is above theirs. It reports whether there may be more.
+func (s *Store) dropLog(ctx context.Context, version storage.Timestamp) (more bool, err error) {
+	if err := s.takeTurn(ctx); err != nil {
+		return false, err
+	}
+	defer s.giveTurn()
+	s.mu.Lock()
+	end := min(s.floor+1, s.newest)
+	s.mu.Unlock()
+	if s.dropped >= end {
+		return false, nil
+	}
+	c, err := s.openCursor(version, newSpan(spaceLog, appendLogKey(nil, s.dropped, 0), appendLogKey(nil, end, 0), false))
+	if err != nil {
+		return false, err
+	}
+	defer c.close()
+
+	b := newBatch(s, dropAtOnce*(rowSize(logKeySize, 0)+rowSize(16, 0)))
+	var last storage.Timestamp
+	for groups := 0; ; {
+		r, ok, err := c.next()
+		if err != nil {
+			return false, err
+		}
+		if !ok {
+			more = false
+			break
+		}
+		ts, chunk, err := parseLogKey(r.key)
+		if err != nil {
+			return false, err
+		}
+		if chunk == 0 {
+			if groups == dropAtOnce {
+				more = true
+				break
+			}
+			groups++
+			h, _, err := parseLogHead(ts, r.payload)
+			if err != nil {
+				return false, err
+			}
+			if err := b.delete(spaceOutcome, h.id[:]); err != nil {
+				return false, err
+			}
+		}
+		if err := b.delete(spaceLog, r.key[1:]); err != nil {
+			return false, err
+		}
+		last = ts
+	}
+	if last == 0 {
+		return false, nil
+	}
+	if err := b.commit(version); err != nil {
+		return false, fmt.Errorf("badgerstore: drop the log up to %d: %w", last, err)
+	}
+	s.dropped = last
+	return more, nil
+}

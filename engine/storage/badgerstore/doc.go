@@ -1,0 +1,91 @@
+// Package badgerstore is the embedded default store: a folder, kept by Badger.
+//
+//	s, err := badgerstore.Open(badgerstore.Options{Dir: "mimosa-data"})
+//	if err != nil {
+//		return err
+//	}
+//	defer s.Close()
+//
+// # What it guarantees
+//
+// A group is one Badger transaction and one wait for the disk. Commit returns after that wait, so that a group that was
+// acknowledged outlives the process and the machine, whole; one that was not acknowledged is there as a whole or not at all.
+// Open works at the first call after any kill. Timestamps never go back, whatever the clock does: Open makes the head it
+// publishes durable before it answers, and starts above everything that was ever written. Every value that is read is checked
+// against a checksum of its own. Damage to what was written last is found by Open.
+//
+// # What it does not promise
+//
+//   - With Options.Relaxed, groups of the last seconds may vanish when the machine fails.
+//   - Damage to a key in a table, rather than to a value, can make Get miss it without an error. [Store.Verify] finds it.
+//   - A full disk may kill the process, because Badger writes through mapped memory. Nothing acknowledged is lost by it.
+//   - A folder on a network file system is only as safe as its locks and its fsync.
+//   - One process, one store, one folder: ErrLocked otherwise.
+//
+// # How Badger is used
+//
+// Badger 4 in managed mode: a group's timestamp is Badger's version, and a snapshot is a read-only transaction at a version.
+// Its own conflict detection is off; it does not see phantoms. What differs from its defaults, and why:
+//
+//   - SyncWrites, one commit in flight. Committing without it and calling Sync afterwards loses acknowledged groups when the
+//     write-ahead log rotates in between.
+//   - NumVersionsToKeep 1, which in managed mode counts only versions at or below the discard timestamp: the newest of those
+//     is kept, and all above. The discard timestamp is the floor of Compact, which is stored and set again by Open, because
+//     Badger forgets it.
+//   - No checksum verification by Badger. On reading blocks it turns damage into "not found", and a compaction then drops the
+//     rows for good; on opening tables it reads the whole database. The checksum in each value does not depend on it.
+//   - Values stay in the tree up to 1 MiB, Badger's maximum. No value is longer than that, so that the value log stays empty
+//     and never has to be collected.
+//   - Memory tables of 16 MiB, two of them, no caches, no compression: some 30 MB at rest. A group is bounded by 15 % of a
+//     memory table, 2.4 MiB or 26,214 entries; [Store.Budget] is what is left of that for a caller.
+//
+// # Rows
+//
+// The first byte of a stored key is its space, so that callers' keys never meet the store's own or Badger's ("!badger!"):
+//
+//	space  key after it                       version    payload
+//	d      the caller's key                   group's    the caller's value
+//	l      timestamp, 8; chunk, 1             group's    chunk 0: group id, 16; timestamp of the group before, 8;
+//	                                                     running total of bytes, 8; number of chunks, 1; log
+//	                                                     chunk 1, 2, …: more of the log, which is cut at 1 MiB - 256
+//	g      group id, 16                       group's    empty: the version says it all
+//	m      "clock"                            itself     head that Open published, 8
+//	m      "floor"                            its own    floor of Compact, 8
+//
+// Numbers are big-endian. A group costs two entries beyond its writes: its log row, which is the clock as well, and its
+// outcome row. The log's newest row is never dropped, since it says where the clock stands. Versions are Badger's: it
+// appends the complement of the version to each key, 8 bytes, so that the newest comes first.
+//
+// A stored value is an envelope of 5 bytes and the payload:
+//
+//	format, 1 (now 1) | CRC-32C, 4 | payload
+//
+// The checksum (Castagnoli's polynomial, RFC 3720 appendix B.4) is over stored key, version, format byte and payload, in this
+// order: a value that turns up under another key or version is as corrupt as one with a flipped bit. Deletions are Badger's
+// tombstones and have no value.
+//
+// # Files
+//
+// Besides Badger's files there are two in the folder:
+//
+//   - mimosa.format says "mimosa badgerstore format 1". It is written before Badger's first file. Open refuses a higher number
+//     with ErrNewerFormat before Badger sees the folder, and a Badger database without it with ErrForeign.
+//   - mimosa.mark holds the newest durable timestamp in two slots of 12 bytes (timestamp, CRC-32C) at offsets 0 and 512, which
+//     are written in turn after each commit, without a sync. Badger drops what follows a damaged record of a write-ahead log
+//     without a word; when the database ends below the mark, Open says ErrCorrupt.
+//
+// A gap in the middle is found by the log: each row names the group before it, and Open follows that chain back over what
+// write-ahead logs can have held, Tail over what it yields.
+//
+// # Opening
+//
+// In this order: create the folder and see that it can be written to; lock it; check the format; remove .mem and .vlog files
+// of no length, which a kill between creating and sizing them leaves and which make Badger's Open fail, once; open Badger,
+// which replays its write-ahead logs up to the last whole transaction; read clock, floor and the log's end; compare with the
+// mark; follow the chain; write the new head, max(last + 1, clock).
+//
+// # Failures
+//
+// When Badger fails a commit, the group may be there after replay or not: ErrOutcomeUnknown, the store is poisoned, and
+// everything but Close and reading open snapshots says ErrPoisoned. Reopen it and ask Outcome.
+package badgerstore

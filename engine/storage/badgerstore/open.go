@@ -1,0 +1,173 @@
+package badgerstore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/mimosadb/mimosa/engine/storage"
+)
+
+// Open opens the database in a folder, or makes a new one. It replays what a killed process left, checks that no
+// acknowledged group is missing at the end and that the log has no gap where it may have been damaged, and publishes a head
+// above all that was ever published, whatever the clock says.
+//
+// Its errors are ErrLocked, ErrNotWritable, ErrNewerFormat, ErrForeign, [storage.ErrCorrupt], or what Badger says; each names
+// the folder. A failed Open leaves nothing open. Trying again is of use with ErrLocked only.
+func Open(o Options) (*Store, error) {
+	o = o.withDefaults()
+	if err := prepareFolder(o.Dir); err != nil {
+		return nil, err
+	}
+	lock, err := lockFolder(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s, err := openLocked(o)
+	if err != nil {
+		return nil, errors.Join(err, lock.release())
+	}
+	s.lock = lock
+	return s, nil
+}
+
+func openLocked(o Options) (*Store, error) {
+	if err := checkFormat(o.Dir); err != nil {
+		return nil, err
+	}
+	removed, err := removeEmptyFiles(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(removed) > 0 {
+		o.Logger.Info("badgerstore: removed empty files that a killed process left", "dir", o.Dir, "files", removed)
+	}
+	mark, marked, err := openMark(filepath.Join(o.Dir, markFile))
+	if err != nil {
+		return nil, err
+	}
+	db, err := openBadger(o)
+	if err != nil {
+		return nil, errors.Join(err, mark.close())
+	}
+	s := &Store{
+		db: db, opts: o, log: o.Logger, mark: mark,
+		turn: make(chan struct{}, 1),
+		pins: map[storage.Timestamp]int{},
+	}
+	s.gate.cursors = map[*cursor]struct{}{}
+	s.setBudget()
+	if err := s.restore(marked); err != nil {
+		return nil, errors.Join(fmt.Errorf("badgerstore: open %s: %w", o.Dir, err), db.Close(), mark.close())
+	}
+	s.turn <- struct{}{}
+	return s, nil
+}
+
+func openBadger(o Options) (db *badger.DB, err error) {
+	defer (&gate{}).recover(&err)
+	db, err = badger.OpenManaged(o.badgerOptions())
+	if err == nil {
+		return db, nil
+	}
+	if strings.Contains(err.Error(), "Cannot acquire directory lock") { // Badger has no error of its own for it
+		return nil, fmt.Errorf("badgerstore: open %s: %w", o.Dir, ErrLocked)
+	}
+	return nil, fmt.Errorf("badgerstore: open %s: %w", o.Dir, err)
+}
+
+// restore reads where the database stands, checks it against the side file and itself, and publishes a new head. It runs
+// before anybody else has the store.
+func (s *Store) restore(marked storage.Timestamp) error {
+	clock, floor, err := s.readMeta()
+	if err != nil {
+		return err
+	}
+	s.floor = floor.ts
+	s.db.SetDiscardTs(uint64(s.floor))
+	newest, err := s.newestGroup()
+	if err != nil {
+		return err
+	}
+	s.newest = newest
+	s.last = max(newest, clock.ts, clock.written, floor.written)
+	if s.last < marked {
+		return fmt.Errorf("written up to %d, but only up to %d is there: %w", marked, s.last, storage.ErrCorrupt)
+	}
+	if s.total, err = s.checkRecentLog(newest); err != nil {
+		return err
+	}
+	s.head = s.nextTimestamp()
+	if err := s.writeMeta(clockKey, s.head, s.head); err != nil {
+		return err
+	}
+	if s.opts.Relaxed { // the clock, at least, is never lost
+		if err := s.db.Sync(); err != nil {
+			return fmt.Errorf("sync: %w", err)
+		}
+	}
+	return nil
+}
+
+// meta is a row of the store's own state: a timestamp, and the one under which it is stored.
+type meta struct{ ts, written storage.Timestamp }
+
+func (s *Store) readMeta() (clock, floor meta, err error) {
+	for _, m := range []struct {
+		key []byte
+		to  *meta
+	}{{clockKey, &clock}, {floorKey, &floor}} {
+		r, ok, err := s.get(math.MaxUint64, spaceMeta, m.key)
+		if err != nil {
+			return clock, floor, err
+		}
+		if !ok {
+			continue
+		}
+		if len(r.payload) != 8 {
+			return clock, floor, fmt.Errorf("row %s of %d bytes: %w", m.key, len(r.payload), storage.ErrCorrupt)
+		}
+		*m.to = meta{storage.Timestamp(binary.BigEndian.Uint64(r.payload)), r.ts}
+	}
+	return clock, floor, nil
+}
+
+// writeMeta stores a row of the store's own state in a transaction of its own. The caller holds the turn.
+func (s *Store) writeMeta(key []byte, value, ts storage.Timestamp) error {
+	b := newBatch(s, rowSize(len(key), 8))
+	if err := b.put(spaceMeta, key, ts, binary.BigEndian.AppendUint64(nil, uint64(value))); err != nil {
+		return err
+	}
+	s.last = max(s.last, ts)
+	if err := b.commit(ts); err != nil {
+		return err
+	}
+	s.remember(ts)
+	return nil
+}
+
+// nextTimestamp returns the timestamp after the last one: the clock's, or one more than the last where the clock lags behind.
+// The caller holds the turn.
+func (s *Store) nextTimestamp() storage.Timestamp {
+	if now := s.opts.Clock().UnixNano(); now > 0 && storage.Timestamp(now) > s.last {
+		return storage.Timestamp(now)
+	}
+	return s.last + 1
+}
+
+// setBudget derives from Badger's limits what a group may hold. Badger counts an entry's key, value and 12 bytes more, and
+// one entry for the end of the transaction.
+func (s *Store) setBudget() {
+	const (
+		perWrite = 1 + envelopeSize + 12 // space, envelope, Badger's own
+		spare    = 4 << 10               // outcome row, log rows and their heads, end of transaction
+		ownRows  = 16
+	)
+	s.maxWrites = min(16<<10, int(s.db.MaxBatchCount())-ownRows)
+	s.maxBytes = s.db.MaxBatchSize() - int64(s.maxWrites)*perWrite - spare
+}

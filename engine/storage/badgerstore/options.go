@@ -1,0 +1,73 @@
+package badgerstore
+
+import (
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+)
+
+// Options says where a store lies and how it behaves. Its zero value works.
+type Options struct {
+	// Dir is the data folder. It is created when it is missing, and belongs to one open store at a time. "mimosa-data" in the
+	// working directory when empty.
+	Dir string
+	// Relaxed makes Commit return before the group is on disk. Nothing is lost when the process dies, however it dies. When the
+	// machine or its power fails, the groups of the last seconds may vanish although they were acknowledged, and with them the
+	// memory of their timestamps. What remains is whole groups without a gap in most cases; where it is not, Open says
+	// ErrCorrupt. Never set it for data that somebody relies on.
+	Relaxed bool
+	// Clock tells the time that timestamps follow; time.Now when nil. It may step back, timestamps do not.
+	Clock func() time.Time
+	// Logger is told what the store does in the background. Nothing is logged when nil.
+	Logger *slog.Logger
+}
+
+const defaultDir = "mimosa-data"
+
+func (o Options) withDefaults() Options {
+	if o.Dir == "" {
+		o.Dir = defaultDir
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+const (
+	// memTableSize is what is kept in memory before it becomes a table. It also bounds a group: Badger takes 15 % of it in one
+	// transaction. Twice this size is what a write-ahead log occupies, sparsely.
+	memTableSize = 16 << 20
+	// valueThreshold is the size from which Badger moves a value out of the tree into a file that it never reclaims by
+	// itself. It is the largest that Badger allows, and every stored value stays below it.
+	valueThreshold = 1 << 20
+)
+
+// badgerOptions translates o. The reasons for what differs from Badger's defaults are in the package documentation.
+func (o Options) badgerOptions() badger.Options {
+	return badger.DefaultOptions(o.Dir).
+		WithLogger(badgerLogger{o.Logger}).
+		WithSyncWrites(!o.Relaxed).
+		WithDetectConflicts(false).
+		WithNumVersionsToKeep(1).
+		WithValueThreshold(valueThreshold).
+		WithValueLogFileSize(memTableSize).
+		WithValueLogMaxEntries(math.MaxUint32).
+		WithMemTableSize(memTableSize).
+		WithNumMemtables(2).
+		WithNumCompactors(2).
+		WithNumLevelZeroTables(4).
+		WithNumLevelZeroTablesStall(12).
+		WithCompression(options.None).
+		WithBlockCacheSize(0).
+		WithIndexCacheSize(0).
+		WithMetricsEnabled(false).
+		WithChecksumVerificationMode(options.NoVerification).
+		WithBypassLockGuard(!badgerLocks)
+}

@@ -1,0 +1,169 @@
+package badgerstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/mimosadb/mimosa/engine/storage"
+)
+
+// Store keeps a database in a folder. It implements [storage.Store] and [storage.Budget] and is safe for concurrent use. It
+// is its folder's only writer, so that a build is never handed missed entries.
+type Store struct {
+	db   *badger.DB
+	opts Options
+	log  *slog.Logger
+	lock *folderLock
+	gate gate
+
+	maxWrites int
+	maxBytes  int64
+
+	turn chan struct{} // holds a token while nobody writes
+	// Guarded by the turn: the side file, the newest timestamp under which anything was written or tried to be, the newest
+	// that a later Open must find, and the running total of bytes in the log rows.
+	mark       *mark
+	last, sure storage.Timestamp
+	total      uint64
+
+	compacting sync.Mutex // held by Compact; guards dropped
+	dropped    storage.Timestamp
+
+	mu sync.Mutex // guards all below
+	// head is published; newest is the group with the highest timestamp, at or below it, zero before the first.
+	head, newest storage.Timestamp
+	// floor is where Compact stands, and pins counts what is being read at a timestamp.
+	floor storage.Timestamp
+	pins  map[storage.Timestamp]int
+}
+
+var (
+	_ storage.Store  = (*Store)(nil)
+	_ storage.Budget = (*Store)(nil)
+)
+
+// usable returns why nothing can be done, if so. Whether the store is open is for the gate to say.
+func (s *Store) usable(ctx context.Context) error {
+	if s.gate.poisoned.Load() {
+		if err := s.gate.check(); err != nil {
+			return err
+		}
+		return storage.ErrPoisoned
+	}
+	return ctx.Err()
+}
+
+// Head implements [storage.Store].
+func (s *Store) Head(ctx context.Context) (storage.Timestamp, error) {
+	if err := s.usable(ctx); err != nil {
+		return 0, err
+	}
+	if err := s.gate.check(); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.head, nil
+}
+
+// Outcome implements [storage.Store].
+func (s *Store) Outcome(ctx context.Context, id storage.GroupID) (storage.Timestamp, error) {
+	if err := s.usable(ctx); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	head, floor := s.head, s.floor
+	s.mu.Unlock()
+	r, ok, err := s.get(head, spaceOutcome, id[:])
+	if err != nil {
+		return 0, err
+	}
+	if !ok || r.ts <= floor { // its row may still be there, but what Compact has dropped is gone as a whole
+		return 0, fmt.Errorf("badgerstore: group %x: %w", id, storage.ErrUnknownGroup)
+	}
+	return r.ts, nil
+}
+
+// get reads one row as of a timestamp.
+func (s *Store) get(ts storage.Timestamp, space byte, key []byte) (r row, ok bool, err error) {
+	stored := append([]byte{space}, key...)
+	err = s.gate.do(func() error {
+		item, err := s.db.NewTransactionAt(uint64(ts), false).Get(stored)
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("badgerstore: get %q at %d: %w", stored, ts, err)
+		}
+		ok = true
+		r, err = readRow(item)
+		return err
+	})
+	return r, ok && err == nil, err
+}
+
+// Budget implements [storage.Budget].
+func (s *Store) Budget() (writes int, bytes int64) { return s.maxWrites, s.maxBytes }
+
+// pin keeps Compact from dropping what can be seen at ts, which must lie between floor and head.
+func (s *Store) pin(ts storage.Timestamp) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case ts > s.head:
+		return fmt.Errorf("badgerstore: snapshot at %d, head at %d: %w", ts, s.head, storage.ErrFuture)
+	case ts < s.floor:
+		return fmt.Errorf("badgerstore: at %d, kept from %d: %w", ts, s.floor, storage.ErrTooOld)
+	}
+	s.pins[ts]++
+	return nil
+}
+
+// repin moves a pin forward.
+func (s *Store) repin(from, to storage.Timestamp) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pins[to]++
+	s.unpinLocked(from)
+}
+
+func (s *Store) unpin(ts storage.Timestamp) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unpinLocked(ts)
+}
+
+func (s *Store) unpinLocked(ts storage.Timestamp) {
+	if s.pins[ts]--; s.pins[ts] == 0 {
+		delete(s.pins, ts)
+	}
+}
+
+// Close implements [storage.Store]. It writes what is still in memory to a table, so that the next Open is quick.
+func (s *Store) Close() error {
+	<-s.turn
+	defer func() { s.turn <- struct{}{} }()
+	if !s.gate.shut() {
+		return nil
+	}
+	err := s.closeBadger()
+	if err == nil && !s.gate.poisoned.Load() {
+		err = s.mark.write(s.sure)
+	}
+	if err := errors.Join(err, s.mark.close(), s.lock.release()); err != nil {
+		return fmt.Errorf("badgerstore: close %s: %w", s.opts.Dir, err)
+	}
+	return nil
+}
+
+// closeBadger closes the database. What a failed commit left in memory may be flushed with the rest: it is the whole group or
+// nothing, since Badger applies a transaction to memory without a step that can fail, between those that can.
+func (s *Store) closeBadger() (err error) {
+	defer s.gate.recover(&err)
+	return s.db.Close()
+}
