@@ -52,7 +52,11 @@ try {
   });
   const files = entryPoints.map((path) =>
     relative(root, join(outdir, relative(root, path))).replace(/\.tsx?$/, ".mjs"));
-  const runner = spawn(process.execPath, ["--enable-source-maps", "--test", `--test-reporter=${process.stdout.isTTY ? "spec" : "tap"}`, ...flags, ...files], {
+  if (!flags.some((flag) => flag.startsWith("--test-reporter"))) {
+    // The one whose last lines are the summary, also when a test fails, unless a person is looking.
+    flags.push(`--test-reporter=${process.stdout.isTTY ? "spec" : "tap"}`);
+  }
+  const runner = spawn(process.execPath, ["--enable-source-maps", "--test", ...flags, ...files], {
     cwd: root,
     stdio: "inherit",
   });

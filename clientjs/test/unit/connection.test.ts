@@ -20,8 +20,15 @@ test("the socket's address follows from the server's", () => {
   }
 });
 
-test("without a WebSocket class the constructor says what is missing", { skip: "WebSocket" in globalThis }, () => {
-  assert.throws(() => new MimosaClient("http://a.test"), /options\.webSocket/);
+test("without a WebSocket class the constructor says what is missing", () => {
+  const own = Object.getOwnPropertyDescriptor(globalThis, "WebSocket");
+  Object.defineProperty(globalThis, "WebSocket", { value: undefined, configurable: true });
+  try {
+    assert.throws(() => new MimosaClient("http://a.test"), /options\.webSocket/);
+  } finally {
+    delete (globalThis as { WebSocket?: unknown }).WebSocket;
+    if (own) Object.defineProperty(globalThis, "WebSocket", own);
+  }
 });
 
 test("waits double up to 16 s, spread by half either way, and begin again once all is well", async () => {
