@@ -96,8 +96,9 @@ func (r *registry) After(tx *engine.Tx, ch engine.Change) error {
 		return nil
 	}
 	cas := cascadeOf(tx)
+	kept := ch
 	for _, t := range triggers {
-		cas.queue = append(cas.queue, pending{t, &ch, cas.running})
+		cas.queue = append(cas.queue, pending{t, &kept, cas.running})
 	}
 	if cas.running != nil {
 		return nil
