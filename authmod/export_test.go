@@ -1,0 +1,30 @@
+package authmod
+
+import (
+	"context"
+
+	"github.com/mimosadb/mimosa/engine"
+)
+
+// Counts says how many documents this package keeps, by collection.
+func (a *Auth) Counts(db *engine.DB) (map[string]int, error) {
+	out := map[string]int{}
+	return out, db.View(context.Background(), func(tx *engine.ReadTx) error {
+		for name, count := range map[string]func() (int, error){
+			"authAccounts":      a.c.accounts.All(tx).Count,
+			"authSessions":      a.c.sessions.All(tx).Count,
+			"authRefreshTokens": a.c.tokens.All(tx).Count,
+			"authKeys":          a.c.keys.All(tx).Count,
+		} {
+			n, err := count()
+			if err != nil {
+				return err
+			}
+			out[name] = n
+		}
+		return nil
+	})
+}
+
+// MaxFamily is the bound on the refresh tokens of a session.
+const MaxFamily = maxFamily

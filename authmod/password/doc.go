@@ -1,0 +1,27 @@
+// Package password is the module of authmod that signs people in by e-mail address and password.
+//
+//	authmod.New(s, users, authmod.Options{Modules: []authmod.Module{password.New(password.Options{})}})
+//
+// Clients call auth:signIn with {provider: "password", params: {flow, email, password, …}}:
+//
+//   - flow "signUp" makes account and user and signs in. Further parameters are the profile's, and reach triggers by
+//     authmod.Params. All that is wrong with them, with the address and with the password comes in one error of code
+//     invalid, with the form's names as paths. An address that has an account gets already_exists, and is never signed in.
+//   - flow "signIn" signs in. A wrong password and an unknown address get the same answer, unauthenticated, after the same
+//     work. Too many failures get busy.
+//
+// The flows reset, reset-verification and email-verification need a way to send mail and are refused with code invalid.
+//
+// Addresses are normalised once (authmod.NormalizeEmail) and checked for their form; the account's id is the normalised
+// address of the document that the profile made. Passwords are composed (NFC) and otherwise taken as they are, from
+// Options.MinLength characters to 1,024 bytes.
+//
+// Hashing runs in the action, outside of any transaction, a bounded number at a time. The transaction that signs in checks
+// that the hash is still the one that was verified. Hashes that are weaker than those of Options.Crypto are renewed on the
+// occasion.
+//
+// # What is not promised
+//
+// That an address has an account can be found out by signing up with it. Whoever knows an address can keep its owner from
+// signing in, for as long as they keep failing to: the alternative, no limit, is worse.
+package password

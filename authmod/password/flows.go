@@ -1,0 +1,163 @@
+package password
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+
+	"github.com/mimosadb/mimosa/authmod"
+	"github.com/mimosadb/mimosa/engine"
+)
+
+var (
+	// errWrong is the one answer to a wrong password and to an address without an account.
+	errWrong = engine.Errorf(engine.CodeUnauthenticated, "wrong e-mail address or password")
+	errTaken = engine.Errorf(engine.CodeAlreadyExists, "there is an account with this e-mail address already").
+			WithIssues(engine.Issue{Path: "email", Rule: "unique", Message: "is taken already"})
+)
+
+// normalize brings the parameter email into its one form, so that profile, document, account and triggers see the same. It
+// returns that form, or what is wrong with it.
+func normalize(a *authmod.Attempt) (string, *engine.Issue) {
+	given, issue := a.Param("email")
+	if issue != nil {
+		return "", issue
+	}
+	email := authmod.NormalizeEmail(given)
+	a.SetParam("email", email)
+	return email, emailIssue(email)
+}
+
+func emailIssue(email string) *engine.Issue {
+	switch {
+	case email == "":
+		return &engine.Issue{Path: "email", Rule: "required", Message: "is missing"}
+	case !authmod.ValidEmail(email):
+		return &engine.Issue{Path: "email", Rule: "format", Message: "is not an e-mail address"}
+	}
+	return nil
+}
+
+func (m *module) signUp(a *authmod.Attempt) (authmod.Answer, error) {
+	_, emailWrong := normalize(a)
+	user, issues, err := m.sheet.Check(a)
+	if err != nil {
+		return authmod.Answer{}, err
+	}
+	if len(issues) == 0 {
+		// The account's id is the address of what the profile made, which need not come from a parameter of that name.
+		emailWrong = emailIssue(user.Email)
+	}
+	if emailWrong != nil {
+		issues = append(issues, *emailWrong)
+	}
+	password, passwordIssues := m.newPassword(a)
+	if issues = append(issues, passwordIssues...); len(issues) > 0 {
+		return authmod.Answer{}, authmod.Invalid(tidy(issues)...)
+	}
+	key := "signUp:" + user.Email
+	if err := m.allow(a, key); err != nil {
+		return authmod.Answer{}, err
+	}
+	// The transaction decides; this only spares the hashing.
+	switch _, err := a.Account(user.Email); {
+	case err == nil:
+		return authmod.Answer{}, errTaken
+	case !errors.Is(err, authmod.ErrNoAccount):
+		return authmod.Answer{}, err
+	}
+	var hash string
+	err = m.hashes.run(a.Context(), func() (err error) {
+		hash, err = m.options.Crypto.Hash(password)
+		return err
+	})
+	if err != nil {
+		return authmod.Answer{}, err
+	}
+	out, err := a.Complete(authmod.Completion{
+		Mode: authmod.SignUp, AccountID: user.Email, User: user, Secret: hash, Params: a.Params(),
+	})
+	if errors.Is(err, authmod.ErrAccountExists) {
+		return authmod.Answer{}, errTaken
+	}
+	if err == nil {
+		m.failures.Reset(key)
+	}
+	return out, err
+}
+
+func (m *module) logIn(a *authmod.Attempt) (authmod.Answer, error) {
+	var issues []engine.Issue
+	email, issue := normalize(a)
+	if issue != nil {
+		issues = append(issues, *issue)
+	}
+	password, issue := givenPassword(a)
+	if issue != nil {
+		issues = append(issues, *issue)
+	}
+	if len(issues) > 0 {
+		return authmod.Answer{}, authmod.Invalid(tidy(issues)...)
+	}
+	key := "signIn:" + email
+	if err := m.allow(a, key); err != nil {
+		return authmod.Answer{}, err
+	}
+	account, err := a.Account(email)
+	if err != nil && !errors.Is(err, authmod.ErrNoAccount) {
+		return authmod.Answer{}, err
+	}
+	c := authmod.Completion{Mode: authmod.LogIn, AccountID: email, Params: a.Params()}
+	var right bool
+	err = m.hashes.run(a.Context(), func() (err error) {
+		right, err = m.verify(account, password, &c)
+		return err
+	})
+	if err != nil {
+		return authmod.Answer{}, err
+	}
+	if !right {
+		return authmod.Answer{}, errWrong
+	}
+	out, err := a.Complete(c)
+	switch {
+	case errors.Is(err, authmod.ErrNoAccount), errors.Is(err, authmod.ErrSecretChanged):
+		return authmod.Answer{}, errWrong // deleted, or the password changed, since it was read
+	case err == nil:
+		m.failures.Reset(key)
+	}
+	return out, err
+}
+
+// verify checks a password, with as much work where there is no account as where there is one. It fills in what the
+// transaction has to expect, and a new hash where the stored one is weaker than those made today.
+func (m *module) verify(account *authmod.Account, password string, c *authmod.Completion) (bool, error) {
+	crypto := m.options.Crypto
+	decoy, err := m.decoy.hash(crypto)
+	if err != nil {
+		return false, err
+	}
+	if account == nil || account.Secret == "" {
+		_, err := crypto.Verify(decoy, password)
+		return false, err
+	}
+	right, err := crypto.Verify(account.Secret, password)
+	if err != nil || !right {
+		return false, err
+	}
+	c.Expect = account.Secret
+	if r, ok := crypto.(Rehasher); ok && r.Outdated(account.Secret) {
+		if c.Secret, err = crypto.Hash(password); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// tidy sorts issues by path, and leaves out what two checks found.
+func tidy(issues []engine.Issue) []engine.Issue {
+	slices.SortStableFunc(issues, func(x, y engine.Issue) int {
+		return cmp.Or(cmp.Compare(x.Path, y.Path), cmp.Compare(x.Rule, y.Rule))
+	})
+	return slices.CompactFunc(issues, func(x, y engine.Issue) bool { return x.Path == y.Path && x.Rule == y.Rule })
+}

@@ -1,0 +1,109 @@
+package password
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/mimosadb/mimosa/authmod"
+	"github.com/mimosadb/mimosa/engine"
+)
+
+// Options configure New. The zero value works: users with an e-mail address, passwords of at least 15 characters, argon2id.
+type Options struct {
+	// Profile checks what somebody who signs up gave, and makes the user document of it: see authmod.NewProfile. Without
+	// one, users have an e-mail address, and further parameters are for triggers to look at.
+	Profile authmod.Profile
+	// MinLength is how many characters (code points) a new password has at least: 15 by default, which is what guidelines
+	// ask of a password that is not joined by a second factor. A new or an old password has at most 1,024 bytes.
+	MinLength int
+	// ValidatePassword refuses new passwords beyond that, such as those on a list of leaked ones. It gets the password as
+	// it is going to be hashed. Issues of an engine.Errorf of code invalid are passed on; the text of any other error is
+	// what the form shows beside the password. It must be safe for concurrent use.
+	ValidatePassword func(password string) error
+	// Crypto is how passwords are hashed; Argon2id{} by default.
+	Crypto Crypto
+	// MaxConcurrentHashes is how many passwords are hashed or verified at a time, since each takes a core and as much memory
+	// as the hash asks for (64 MiB by default): as many as GOMAXPROCS by default. Up to 32 times as many more wait; beyond
+	// that clients get the code busy.
+	MaxConcurrentHashes int
+	// MaxFailures is how many attempts to sign in to one account may fail in an hour before clients get the code busy, with
+	// data {retryAfter: seconds}; 10 by default, and none is unlimited with -1. Whether there is such an account makes no
+	// difference. Sign-ups with an address that is taken are counted likewise.
+	MaxFailures int
+}
+
+const (
+	provider         = "password"
+	defaultMinLength = 15
+	maxBytes         = 1 << 10
+	waitersPerSlot   = 32
+	defaultFailures  = 10
+)
+
+// New makes the module.
+func New(o Options) authmod.Module { return &module{options: o} }
+
+// module is the Module. What is not in options is set by Attach.
+type module struct {
+	options  Options
+	sheet    *authmod.Sheet
+	hashes   *gate
+	failures *authmod.Limiter
+	decoy    decoy
+}
+
+func (*module) Provider() string { return provider }
+
+func (m *module) Attach(h *authmod.Host) {
+	o := &m.options
+	if o.MinLength == 0 {
+		o.MinLength = defaultMinLength
+	}
+	if o.MinLength < 1 || o.MinLength > maxBytes/4 {
+		h.Problem("MinLength is %d, and must be 1 to %d", o.MinLength, maxBytes/4)
+	}
+	if o.Crypto == nil {
+		o.Crypto = Argon2id{}
+	}
+	if c, ok := o.Crypto.(interface{ check() error }); ok {
+		if err := c.check(); err != nil {
+			h.Problem("Crypto: %v", err)
+		}
+	}
+	if o.MaxConcurrentHashes <= 0 {
+		o.MaxConcurrentHashes = runtime.GOMAXPROCS(0)
+	}
+	if o.MaxFailures == 0 {
+		o.MaxFailures = defaultFailures
+	}
+	m.hashes = newGate(o.MaxConcurrentHashes, o.MaxConcurrentHashes*waitersPerSlot)
+	m.failures = authmod.NewLimiter(o.MaxFailures, time.Hour)
+	m.sheet = h.Profile(o.Profile)
+}
+
+// SignIn answers by flow.
+func (m *module) SignIn(a *authmod.Attempt) (authmod.Answer, error) {
+	switch a.Flow() {
+	case "signUp":
+		return m.signUp(a)
+	case "signIn":
+		return m.logIn(a)
+	case "":
+		return authmod.Answer{}, authmod.Invalid(engine.Issue{Path: "flow", Rule: "required", Message: "is missing"})
+	case "reset", "reset-verification", "email-verification":
+		return authmod.Answer{}, authmod.Invalid(engine.Issue{
+			Path: "flow", Rule: "enum", Message: "is not available: the module has nothing to send mail with",
+		})
+	}
+	return authmod.Answer{}, authmod.Invalid(engine.Issue{Path: "flow", Rule: "enum", Message: "is neither signUp nor signIn"})
+}
+
+// allow takes an attempt from the limiter, which comes back when it succeeds.
+func (m *module) allow(a *authmod.Attempt, key string) error {
+	wait, ok := m.failures.Take(key, a.DB().Now())
+	if ok {
+		return nil
+	}
+	seconds := int64((wait + time.Second - 1) / time.Second)
+	return engine.Errorf(engine.CodeBusy, "too many attempts; try again later").With(map[string]any{"retryAfter": seconds})
+}

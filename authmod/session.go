@@ -1,0 +1,142 @@
+package authmod
+
+import (
+	"errors"
+	"time"
+
+	"github.com/mimosadb/mimosa/engine"
+)
+
+// maxPruned bounds how many ended sessions one sign-in clears away.
+const maxPruned = 16
+
+// makeSession starts a session for user, with its first refresh token. Sessions of the same user whose time is over are
+// cleared away on the occasion, so that they do not pile up.
+func (a *Auth) makeSession(tx *engine.Tx, user, family, hash string) (id string, ends time.Time, err error) {
+	now := tx.Now()
+	if err := a.prune(tx, user, now); err != nil {
+		return "", ends, err
+	}
+	ends = now.Add(a.options.SessionTTL).UTC()
+	sid, err := a.c.sessions.Insert(tx, session{User: user, Ends: ends, Family: family})
+	if err != nil {
+		return "", ends, err
+	}
+	_, err = a.c.tokens.Insert(tx, refreshToken{
+		Family: family, Hash: hash, Session: string(sid), Expires: a.idleEnd(now, ends),
+	})
+	return string(sid), ends, err
+}
+
+// idleEnd is when a refresh token given now expires: unused for as long as Options.IdleTTL, or with its session.
+func (a *Auth) idleEnd(now, ends time.Time) time.Time {
+	if idle := now.Add(a.options.IdleTTL).UTC(); idle.Before(ends) {
+		return idle
+	}
+	return ends
+}
+
+func (a *Auth) prune(tx *engine.Tx, user string, now time.Time) error {
+	over, err := a.c.sessionsByUser.Eq(tx, user).Lte(now).Limit(maxPruned).Collect()
+	if err != nil {
+		return err
+	}
+	for _, d := range over {
+		if err := a.deleteTokens(tx, d.Value.Family); err != nil {
+			return err
+		}
+		if err := a.c.sessions.Delete(tx, d.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// revokeOf ends the session that an identity stands for, if it is one of ours.
+func (a *Auth) revokeOf(tx *engine.Tx, id *engine.Identity) error {
+	if id == nil || id.Session == "" || id.Issuer != a.options.Issuer {
+		return nil
+	}
+	sid, err := a.c.sessions.ParseID(id.Session)
+	if err != nil {
+		return nil // of another authenticator that shares the issuer's name
+	}
+	return a.revoke(tx, sid)
+}
+
+// revoke ends a session. Everything that asked who it was reads its document, and is run again.
+func (a *Auth) revoke(tx *engine.Tx, id engine.ID[session]) error {
+	d, err := a.c.sessions.Get(tx, id)
+	if errors.Is(err, engine.ErrNotFound) {
+		return nil
+	}
+	if err != nil || d.Value.Revoked != nil {
+		return err
+	}
+	if err := a.deleteTokens(tx, d.Value.Family); err != nil {
+		return err
+	}
+	return a.c.sessions.Patch(tx, id, func(s *session) error {
+		now := tx.Now().UTC()
+		s.Revoked = &now
+		return nil
+	})
+}
+
+func (a *Auth) deleteTokens(tx *engine.Tx, family string) error {
+	docs, err := a.c.tokensByFamily.Eq(tx, family).Collect()
+	if err != nil {
+		return err
+	}
+	for _, d := range docs {
+		if err := a.c.tokens.Delete(tx, d.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RevokeSessions ends every session of a user, but for one if except is not empty: after a change of password, on a ban. It
+// takes effect when the transaction commits: live queries on all of the user's devices run again as nobody.
+func (a *Auth) RevokeSessions(tx *engine.Tx, user, except string) error {
+	docs, err := a.c.sessionsByUser.Eq(tx, user).Collect()
+	if err != nil {
+		return err
+	}
+	for _, d := range docs {
+		if string(d.ID) == except {
+			continue
+		}
+		if err := a.revoke(tx, d.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget removes all that this package keeps about a user: accounts, sessions, refresh tokens. It runs in the transaction
+// that deletes the user's document, so that a user who is gone can neither go on nor come back.
+func (a *Auth) forget(tx *engine.Tx, user string) error {
+	accounts, err := a.c.accountsByUser.Eq(tx, user).Collect()
+	if err != nil {
+		return err
+	}
+	for _, d := range accounts {
+		if err := a.c.accounts.Delete(tx, d.ID); err != nil {
+			return err
+		}
+	}
+	sessions, err := a.c.sessionsByUser.Eq(tx, user).Collect()
+	if err != nil {
+		return err
+	}
+	for _, d := range sessions {
+		if err := a.deleteTokens(tx, d.Value.Family); err != nil {
+			return err
+		}
+		if err := a.c.sessions.Delete(tx, d.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}

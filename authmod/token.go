@@ -1,0 +1,134 @@
+package authmod
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/mimosadb/mimosa/engine"
+)
+
+// claims are those of an access token: RFC 7519's, and the session.
+type claims struct {
+	jwt.RegisteredClaims
+	Session string `json:"sid"`
+}
+
+// maxToken bounds what is looked at, in bytes; ours have some 450.
+const maxToken = 8 << 10
+
+// minTTL is the shortest life of an access token. Clients plan their refresh from it in whole seconds and refuse to with less
+// than two.
+const minTTL = 3 * time.Second
+
+var (
+	errToken   = engine.Errorf(engine.CodeUnauthenticated, "the access token is not valid")
+	errExpired = engine.Errorf(engine.CodeUnauthenticated, "the access token has expired")
+)
+
+// parser checks form and signature. Whether the claims hold depends on the clock of the key's database.
+var parser = jwt.NewParser(jwt.WithValidMethods([]string{"ES256"}), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
+
+// mint signs an access token. It ends with the session at the latest: that is what lets tx.Identity find out whether a
+// session is alive without looking at the clock.
+func (a *Auth) mint(db *engine.DB, user, sessionID string, ends time.Time) (string, *principal, error) {
+	k, err := a.keys.signer(db)
+	if err != nil {
+		return "", nil, err
+	}
+	now := db.Now()
+	expires := now.Add(a.options.AccessTTL)
+	if ends.Before(expires) {
+		expires = ends
+	}
+	c := claims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: a.options.Issuer, Subject: user, Audience: jwt.ClaimStrings{a.options.Audience},
+			IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(expires),
+			// Two tokens are never equal: clients take an equal one for a refresh that did not work.
+			ID: rand.Text(),
+		},
+		Session: sessionID,
+	}
+	t := jwt.NewWithClaims(jwt.SigningMethodES256, c)
+	t.Header["kid"] = k.id
+	signed, err := t.SignedString(k.private)
+	if err != nil {
+		return "", nil, fmt.Errorf("authmod: access token: %w", err)
+	}
+	return signed, a.principal(&c), nil
+}
+
+// Principal verifies an access token: its signature by one of our keys (ES256 and nothing else), issuer, audience and expiry.
+// The error is of code unauthenticated. Whether its session goes on is found out inside each transaction, by Resolve. The
+// principal also has a method Expires() time.Time. It is safe for concurrent use.
+func (a *Auth) Principal(token string) (engine.Principal, error) {
+	if len(token) > maxToken {
+		return nil, errToken
+	}
+	var c claims
+	var k *key
+	_, err := parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) {
+		id, _ := t.Header["kid"].(string)
+		if k = a.keys.find(id); k == nil {
+			return nil, errors.New("unknown key")
+		}
+		return &k.private.PublicKey, nil
+	})
+	if err != nil || c.Session == "" || c.Subject == "" {
+		return nil, errToken
+	}
+	err = jwt.NewValidator(
+		jwt.WithIssuer(a.options.Issuer), jwt.WithAudience(a.options.Audience),
+		jwt.WithExpirationRequired(), jwt.WithTimeFunc(k.now),
+	).Validate(c)
+	switch {
+	case errors.Is(err, jwt.ErrTokenExpired) && !errors.Is(err, jwt.ErrTokenInvalidIssuer) && !errors.Is(err, jwt.ErrTokenInvalidAudience):
+		return nil, errExpired
+	case err != nil:
+		return nil, errToken
+	}
+	return a.principal(&c), nil
+}
+
+func (a *Auth) principal(c *claims) *principal {
+	return &principal{
+		auth: a, user: c.Subject, session: engine.ID[session](c.Session), expires: c.ExpiresAt.Time,
+	}
+}
+
+// principal is the caller that an access token stands for.
+type principal struct {
+	auth    *Auth
+	user    string
+	session engine.ID[session]
+	expires time.Time
+}
+
+// Key is the session: a new token of the same session is the same caller.
+func (p *principal) Key() string { return "session:" + string(p.session) }
+
+// Expires is when the token does, which is not after its session's end.
+func (p *principal) Expires() time.Time { return p.expires }
+
+// Resolve reads the session. That its time is not over follows from the token, which never outlives it and is checked when it
+// is presented; so nothing here depends on the clock, and results that read the identity can be shared. A user that was
+// deleted took the sessions along.
+func (p *principal) Resolve(r engine.Reader) (*engine.Identity, error) {
+	d, err := p.auth.c.sessions.Get(r, p.session)
+	if errors.Is(err, engine.ErrNotFound) || errors.Is(err, engine.ErrInvalid) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if d.Value.Revoked != nil || d.Value.User != p.user {
+		return nil, nil
+	}
+	return &engine.Identity{
+		User: p.user, Session: string(p.session), Issuer: p.auth.options.Issuer, Subject: p.user,
+	}, nil
+}
