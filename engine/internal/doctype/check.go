@@ -102,14 +102,14 @@ func (c *checker) array(depth int) *ValueError {
 }
 
 func (c *checker) object(depth int) *ValueError {
-	if depth >= maxDepth {
-		return valueErr(ruleJSON, msgDepth)
-	}
 	if member, text, ok := c.special(); ok {
 		if !wellFormed(member, text) {
 			return valueErr(ruleType, msgSpecial)
 		}
 		return nil
+	}
+	if depth >= maxDepth {
+		return valueErr(ruleJSON, msgDepth)
 	}
 	c.pos++
 	own := len(c.names)

@@ -148,12 +148,13 @@ func (d *decoder) string(c byte) ([]byte, error) {
 // integer reads a JSON number without a fraction or a $integer: a field may have changed from one to the other since the
 // document was stored.
 func (d *decoder) integer(c byte) (int64, error) {
-	if c == '{' {
+	if start := d.pos; c == '{' {
 		if member, text, ok := d.special(); ok && member == memberInteger {
 			if bits, ok := parse8(text); ok {
 				return int64(bits), nil
 			}
 		}
+		d.pos = start
 		return 0, d.wrong("is not an integer")
 	}
 	if c != '-' && !isDigit(c) {
@@ -198,9 +199,10 @@ func (d *decoder) uint(v reflect.Value, c byte) error {
 }
 
 func (d *decoder) float(c byte) (float64, error) {
-	if c == '{' {
+	if start := d.pos; c == '{' {
 		member, text, ok := d.special()
 		if !ok || member == memberBytes {
+			d.pos = start
 			return 0, d.wrong("is not a number")
 		}
 		bits, ok := parse8(text)
@@ -227,8 +229,10 @@ func (d *decoder) float(c byte) (float64, error) {
 }
 
 func (d *decoder) bytes(v reflect.Value) error {
+	start := d.pos
 	member, text, ok := d.special()
 	if !ok || member != memberBytes {
+		d.pos = start
 		return d.wrong("is not $bytes")
 	}
 	b, ok := parseBytes(text)

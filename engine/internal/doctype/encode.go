@@ -383,4 +383,3 @@ func (t *Type) dynamic(typ reflect.Type) (*node, error) {
 	t.met.Store(typ, n)
 	return n, nil
 }
-

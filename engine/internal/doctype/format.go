@@ -23,9 +23,12 @@ var formats = map[string]formatFunc{
 	"date-time":     func(b []byte) bool { _, ok := parseTime(b); return ok },
 	"hostname":      isHostname,
 	"ipv4":          func(b []byte) bool { a, err := netip.ParseAddr(string(b)); return err == nil && a.Is4() },
-	"ipv6":          func(b []byte) bool { a, err := netip.ParseAddr(string(b)); return err == nil && a.Is6() && a.Zone() == "" },
-	"regex":         func(b []byte) bool { _, err := regexp.Compile(string(b)); return err == nil },
-	"json-pointer":  isJSONPointer,
+	"ipv6": func(b []byte) bool {
+		a, err := netip.ParseAddr(string(b))
+		return err == nil && a.Is6() && a.Zone() == ""
+	},
+	"regex":        func(b []byte) bool { _, err := regexp.Compile(string(b)); return err == nil },
+	"json-pointer": isJSONPointer,
 }
 
 // msgFormat has the message of each format.
@@ -46,12 +49,28 @@ var msgFormat = map[string]string{
 
 // parseTime reads an RFC 3339 time whose year, in UTC, has four digits.
 func parseTime(text []byte) (time.Time, bool) {
-	var t time.Time
-	if t.UnmarshalText(text) != nil {
+	if !timeLayout(text) {
+		return time.Time{}, false
+	}
+	t, err := time.Parse(time.RFC3339, view(text))
+	if err != nil {
 		return time.Time{}, false
 	}
 	t = t.UTC()
 	return t, t.Year() >= 0 && t.Year() <= 9999
+}
+
+// timeLayout refuses what package time lets pass beside RFC 3339: hours of one digit, a comma before the fraction, offsets
+// beyond a day.
+func timeLayout(b []byte) bool {
+	if len(b) < len("2006-01-02T15:04:05Z") || b[10] != 'T' || b[13] != ':' || b[16] != ':' || b[19] == ',' {
+		return false
+	}
+	if b[len(b)-1] == 'Z' {
+		return true
+	}
+	offset := b[len(b)-len("+00:00"):]
+	return (offset[0] == '+' || offset[0] == '-') && string(offset[1:3]) <= "23" && string(offset[4:]) <= "59"
 }
 
 func isDate(b []byte) bool {

@@ -17,25 +17,44 @@ type general struct {
 	schema *full.Schema
 }
 
-// beyond reports whether a schema uses a keyword that shapes do not compile.
-func (c *shaper) beyond(s *jsonschema.Schema) bool {
+// split takes a schema apart: what shapes compile, and the rest, nil if there is none. Keywords whose meaning depends on each
+// other stay together.
+func (c *shaper) split(s *jsonschema.Schema) (*jsonschema.Schema, *general) {
 	for key := range s.Extras {
-		if !strings.HasPrefix(key, "x-") {
-			return true
+		if !strings.HasPrefix(key, "x-") { // may depend on anything
+			return &jsonschema.Schema{}, c.generalFor(*s)
 		}
 	}
-	if name, ok := strings.CutPrefix(s.Ref, "#/$defs/"); s.Ref != "" && (!ok || c.schemaDoc.defs[name] == nil) {
-		return true
+	ours, rest := *s, jsonschema.Schema{
+		DynamicRef: s.DynamicRef, Not: s.Not, If: s.If, Then: s.Then, Else: s.Else,
+		DependentSchemas: s.DependentSchemas, DependentRequired: s.DependentRequired,
+		Contains: s.Contains, MinContains: s.MinContains, MaxContains: s.MaxContains,
+		PatternProperties: s.PatternProperties, PrefixItems: s.PrefixItems, ContentSchema: s.ContentSchema,
 	}
-	return s.DynamicRef != "" || s.Not != nil || s.If != nil || s.Then != nil || s.Else != nil ||
-		len(s.DependentSchemas) > 0 || len(s.PrefixItems) > 0 || s.Contains != nil || s.MinContains != nil || s.MaxContains != nil ||
-		len(s.PatternProperties) > 0 || len(s.DependentRequired) > 0 || s.ContentSchema != nil
+	if name, ok := strings.CutPrefix(s.Ref, "#/$defs/"); s.Ref != "" && (!ok || c.schemaDoc.defs[name] == nil) {
+		ours.Ref, rest.Ref = "", s.Ref
+	}
+	if len(s.PatternProperties) > 0 && s.AdditionalProperties != nil {
+		ours.AdditionalProperties, rest.AdditionalProperties = nil, s.AdditionalProperties
+		rest.Properties = jsonschema.NewProperties() // they are not additional
+		if s.Properties != nil {
+			for p := s.Properties.Oldest(); p != nil; p = p.Next() {
+				rest.Properties.Set(p.Key, jsonschema.TrueSchema)
+			}
+		}
+	}
+	if len(s.PrefixItems) > 0 {
+		ours.Items, rest.Items = nil, s.Items
+	}
+	if verdict(&rest) == "true" {
+		return s, nil
+	}
+	return &ours, c.generalFor(rest)
 }
 
-func (c *shaper) generalFor(s *jsonschema.Schema) *general {
-	whole := *s
-	whole.Definitions = c.schemaDoc.defs
-	raw, err := json.Marshal(&whole)
+func (c *shaper) generalFor(s jsonschema.Schema) *general {
+	s.Definitions = c.schemaDoc.defs
+	raw, err := json.Marshal(&s)
 	if err != nil {
 		c.fail("%w", err)
 		return nil

@@ -218,6 +218,9 @@ func (b *builder) special(n *node, where string) bool {
 	switch n.typ {
 	case b.o.Int64:
 		n.kind = kindInt64
+		if n.typ.Kind() != reflect.Int64 {
+			b.fail(where, "type %s is not an int64", n.typ)
+		}
 	case timeType:
 		n.kind = kindTime
 	case rawType:
@@ -307,6 +310,9 @@ func (b *builder) collect(n *node, t reflect.Type, index []int, optional bool, o
 			}
 		}
 		if !f.IsExported() {
+			if f.Anonymous && name != "" {
+				b.fail(where, "an unexported embedded field cannot have a name")
+			}
 			continue
 		}
 		b.field(n, f, where, name, opts, at, optional)

@@ -216,6 +216,18 @@ func (p *Path) AppendValue(dst []byte, v any) ([]byte, error) {
 	return p.finish(key, from), nil
 }
 
+// AppendPrefix appends the beginning that the components of all texts that begin with s share, for a scan by prefix. The error
+// is a *ValueError if the path does not hold text.
+func (p *Path) AppendPrefix(dst []byte, s string) ([]byte, error) {
+	switch p.leaf.kind {
+	case kindString, kindText, kindID:
+		return p.finish(keyenc.StringPrefix(dst, s), len(dst)), nil
+	}
+	err := valueErr(ruleType, fmt.Sprintf("has no prefixes, it is a %s", p.leaf.typ))
+	err.Path = p.name
+	return dst, err
+}
+
 func (p *Path) appendGo(dst []byte, v reflect.Value) ([]byte, bool) {
 	k := v.Kind()
 	switch p.leaf.kind {

@@ -5,8 +5,11 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth is how deep arrays and objects may nest, special objects counted.
+// maxDepth is how deep arrays and objects may nest, not counting special objects.
 const maxDepth = 64
+
+// skipDepth only protects the stack while stepping over what nobody will look at.
+const skipDepth = 4 * maxDepth
 
 const (
 	msgSyntax  = "is not valid JSON"
@@ -269,14 +272,14 @@ func (s *scanner) element(first bool) (more, ok bool) {
 	return s.next() != ']', s.next() != ']'
 }
 
-// skip consumes one value of any kind, at a nesting of depth.
+// skip consumes one value of any kind, at a nesting of depth. It does not enforce maxDepth.
 func (s *scanner) skip(depth int) *ValueError {
 	ok := false
 	switch c := s.next(); c {
 	case '"':
 		_, _, ok = s.str()
 	case '{', '[':
-		if depth >= maxDepth {
+		if depth >= skipDepth {
 			return valueErr(ruleJSON, msgDepth)
 		}
 		s.pos++

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -114,6 +115,7 @@ func (d *describer) name(t reflect.Type) string {
 
 var (
 	describesItself = reflect.TypeFor[interface{ JSONSchema() *jsonschema.Schema }]()
+	extendsItself   = reflect.TypeFor[interface{ JSONSchemaExtend(*jsonschema.Schema) }]()
 	describedByType = reflect.TypeFor[interface{ JSONSchemaAlias() any }]()
 )
 
@@ -277,7 +279,7 @@ func (d *describer) clamp(n *node, s *jsonschema.Schema) {
 
 // structure replaces the generator's idea of a struct's members by the fields that Encode writes.
 func (d *describer) structure(n *node, s *jsonschema.Schema) {
-	found := s.Properties
+	found, required := s.Properties, s.Required
 	s.Properties = jsonschema.NewProperties()
 	s.Required = nil
 	for i := range n.fields {
@@ -288,7 +290,9 @@ func (d *describer) structure(n *node, s *jsonschema.Schema) {
 			continue
 		}
 		if tagFlag(f, "nullable") && len(prop.OneOf) == 2 {
-			prop.OneOf[0] = d.fix(f.node, prop.OneOf[0])
+			inner := d.fix(f.node, prop.OneOf[0])
+			d.counts(f, inner)
+			prop = &jsonschema.Schema{AnyOf: []*jsonschema.Schema{inner, {Type: "null"}}}
 		} else {
 			prop = d.fix(f.node, prop)
 			d.counts(f, prop)
@@ -297,21 +301,37 @@ func (d *describer) structure(n *node, s *jsonschema.Schema) {
 			}
 		}
 		s.Properties.Set(f.name, prop)
-		if !f.optional || tagFlag(f, "required") {
+		if f.required(slices.Contains(required, f.name)) {
 			s.Required = append(s.Required, f.name)
+		}
+	}
+	if n.typ.Implements(extendsItself) { // members that it added are for others to write
+		for p := found.Oldest(); p != nil; p = p.Next() {
+			if _, ok := s.Properties.Get(p.Key); !ok {
+				s.Properties.Set(p.Key, p.Value)
+			}
 		}
 	}
 }
 
+// required reports whether a field must be there, given what the generated schema says. The generator goes by the tags alone;
+// where the schema differs from that, JSONSchemaExtend changed it and is obeyed.
+func (f *field) required(generated bool) bool {
+	byTags := !f.omitEmpty && !f.omitZero || tagFlag(f, "required")
+	if generated != byTags {
+		return generated
+	}
+	return !f.optional || tagFlag(f, "required")
+}
+
 // counts adds the keywords that the generator does not apply: those of maps, and those of references.
 func (d *describer) counts(f *field, s *jsonschema.Schema) {
-	n := f.node
-	if n.kind == kindPointer {
-		n = n.elem
-	}
+	n := pointee(f.node)
 	switch {
 	case n.kind == kindMap:
 		s.MinProperties, s.MaxProperties = tagCount(f, "minProperties"), tagCount(f, "maxProperties")
+	case n.kind == kindArray && s.Ref != "":
+		s.UniqueItems = tagFlag(f, "uniqueItems=true")
 	case n.kind == kindSlice && s.Ref != "":
 		s.MinItems, s.MaxItems = tagCount(f, "minItems"), tagCount(f, "maxItems")
 		s.UniqueItems = tagFlag(f, "uniqueItems=true")

@@ -79,4 +79,8 @@ func issues(dt *doctype.Type, raw string, o doctype.ValidateOptions) string {
 	return strings.Join(lines, "\n")
 }
 
+type user struct {
+	Name string `json:"name"`
+}
+
 func ptr[T any](v T) *T { return &v }

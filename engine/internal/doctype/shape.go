@@ -83,9 +83,6 @@ type bound struct {
 	text string
 }
 
-// wants names what was asked for when the type is wrong.
-func (sh *shape) wants() string { return sh.typeMsg }
-
 type shaper struct {
 	*schemaDoc
 	defs map[string]*shape
@@ -141,10 +138,7 @@ func (c *shaper) fill(sh *shape, s *jsonschema.Schema) {
 		sh.never = true
 		return
 	}
-	if c.beyond(s) {
-		sh.general = c.generalFor(s)
-		return
-	}
+	s, sh.general = c.split(s)
 	if s.Ref != "" {
 		sh.all = append(sh.all, c.ref(s))
 	}
@@ -160,7 +154,7 @@ func (c *shaper) fill(sh *shape, s *jsonschema.Schema) {
 	c.text(sh, s)
 	c.array(sh, s)
 	c.object(sh, s)
-	sh.free = !sh.own && sh.all == nil && len(sh.any) == 0 && len(sh.one) == 0
+	sh.free = !sh.own && sh.general == nil && sh.all == nil && len(sh.any) == 0 && len(sh.one) == 0
 }
 
 // verdict tells the two boolean schemas from the others.

@@ -65,14 +65,19 @@ func parseBytes(text []byte) ([]byte, bool) {
 // and its text. If what stands there is something else it consumes nothing.
 func (s *scanner) special() (member string, text []byte, ok bool) {
 	start := s.pos
+	if !s.open('{') {
+		return "", nil, false
+	}
+	// Most objects are not special, and most of those show it by their first bytes.
+	if c := s.next(); c != '"' || s.pos+1 < len(s.data) && s.data[s.pos+1] != '$' && s.data[s.pos+1] != '\\' {
+		s.pos = start
+		return "", nil, false
+	}
 	defer func() {
 		if !ok {
 			s.pos = start
 		}
 	}()
-	if !s.open('{') {
-		return "", nil, false
-	}
 	name, more, ok := s.member(true)
 	if !ok || !more || len(name) == 0 || name[0] != '$' || s.next() != '"' {
 		return "", nil, false

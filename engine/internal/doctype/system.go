@@ -35,8 +35,8 @@ func appendSystem(dst []byte, id string, micros int64) []byte {
 	return appendMillis(dst, micros)
 }
 
-// appendMillis writes microseconds as milliseconds. The spelling is the shortest that names its double, for every time up to
-// the year 2255.
+// appendMillis writes microseconds as milliseconds. The spelling is the shortest that names its double for every time until 2109,
+// when milliseconds pass 2^42 and doubles begin to lie more than a microsecond apart.
 func appendMillis(dst []byte, micros int64) []byte {
 	ms, frac := micros/1000, micros%1000
 	if micros < 0 {

@@ -54,7 +54,8 @@ var (
 	tagsArray = tagGroup{
 		"minItems": isCount, "maxItems": isCount, "uniqueItems": func(s string) bool { return s == "true" }, "default": anyText,
 	}
-	tagsMap = tagGroup{"minProperties": isCount, "maxProperties": isCount}
+	tagsFixed = tagGroup{"uniqueItems": tagsArray["uniqueItems"]}
+	tagsMap   = tagGroup{"minProperties": isCount, "maxProperties": isCount}
 )
 
 // groups gives the keywords that apply to a node's values, in the order in which the generator tries them.
@@ -68,7 +69,10 @@ func (n *node) groups() []tagGroup {
 		return []tagGroup{tagsBool}
 	case kindSlice, kindArray:
 		g := []tagGroup{tagsArray}
-		if k := n.elem.kind; n.typ.Name() == "" && k != kindSlice && k != kindArray && k != kindMap {
+		if n.kind == kindArray { // its length is the type's
+			g[0] = tagsFixed
+		}
+		if k := pointee(n.elem).kind; n.typ.Name() == "" && k != kindSlice && k != kindArray && k != kindMap {
 			g = append(g, n.elem.groups()...) // keywords of the elements
 		}
 		return g

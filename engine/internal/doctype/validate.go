@@ -156,6 +156,9 @@ func (w *walker) matches(shapes []*shape, start int) (n int) {
 
 func (w *walker) generally(g *general, raw []byte) {
 	g.check(raw, func(path []string, rule, message string) {
+		if rule == "additionalProperties" && w.o.AllowUnknown {
+			return
+		}
 		w.bad++
 		if len(w.issues) < maxIssues {
 			w.issues = append(w.issues, Issue{w.path(path...), rule, message})
@@ -172,7 +175,7 @@ func (w *walker) own(sh *shape, c byte) {
 		got = isStr
 	case '{':
 		got = isObj
-		if sh.mark != "" && w.special64(sh) {
+		if sh.mark != "" && w.marked(sh) || w.stray(sh) {
 			return
 		}
 	case '[':
@@ -216,8 +219,26 @@ func (w *walker) enum(sh *shape, raw []byte) {
 
 const msgEnum = "is not one of the allowed values"
 
-// special64 handles the shapes that want a special object, or may have one. False if they must be looked at as others are.
-func (w *walker) special64(sh *shape) bool {
+// stray refuses a special object where an ordinary one is to stand.
+func (w *walker) stray(sh *shape) bool {
+	if sh.types&isObj == 0 && len(sh.props) == 0 && !sh.closed && sh.rest == nil {
+		return false // does not matter, or is refused anyway
+	}
+	start := w.pos
+	member, _, ok := w.special()
+	if !ok {
+		return false
+	}
+	if _, known := sh.byName[member]; known || len(sh.enum) > 0 {
+		w.pos = start
+		return false
+	}
+	w.report(ruleType, msgType["object"])
+	return true
+}
+
+// marked handles the shapes that want a special object, or may have one. False if they must be looked at as others are.
+func (w *walker) marked(sh *shape) bool {
 	want := ""
 	switch sh.mark {
 	case "int64":
@@ -451,7 +472,7 @@ func (w *walker) unknown(sh *shape, name []byte) {
 	case sh.rest != nil:
 		w.value(sh.rest)
 		return
-	case len(name) > 0 && name[0] == '$' || sh.closed && !w.o.AllowUnknown:
+	case sh.closed && !w.o.AllowUnknown:
 		w.report("additionalProperties", msgUnknown)
 	}
 	w.pass()
