@@ -2,6 +2,7 @@ package triggers
 
 import (
 	"context"
+	"errors"
 	"runtime/debug"
 	"time"
 
@@ -17,6 +18,8 @@ type cascade struct {
 	running *link
 	// asking is the Before trigger that is running, nil outside those.
 	asking *link
+	// broken is the panic of a Before trigger, which has poisoned the transaction even if what made the write ignored it.
+	broken error
 }
 
 // pending is one trigger that is to run for one change.
@@ -81,6 +84,10 @@ func (r *registry) Before(tx *engine.ReadTx, ch *engine.Change) error {
 	for _, t := range triggers {
 		cas.asking = cas.running.then(t)
 		if err := fire(tx, cas.asking, t, ch, func() error { return t.before(tx, ch) }); err != nil {
+			var p *engine.PanicError
+			if errors.As(err, &p) {
+				cas.broken = err
+			}
 			return err
 		}
 	}
@@ -133,6 +140,10 @@ func (cas *cascade) drain(tx *engine.Tx) error {
 		err := context.Cause(tx.Context())
 		if err == nil {
 			err = fire(tx, cas.running, p.trigger, p.change, func() error { return p.trigger.on(tx, p.change) })
+		}
+		if err == nil {
+			// Nothing of it will be kept, so nothing more needs to run.
+			err = cas.broken
 		}
 		if err != nil {
 			cas.queue = nil

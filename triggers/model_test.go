@@ -128,7 +128,7 @@ func (m *model) write(coll, handle, op string, before, after *thing) error {
 			if err = named(chain, err); err != nil {
 				var p *engine.PanicError
 				if errors.As(err, &p) {
-					m.poison = err
+					m.fail(err)
 				}
 				return err
 			}
@@ -163,10 +163,17 @@ func (m *model) write(coll, handle, op string, before, after *thing) error {
 		return nil
 	}
 	if err := m.settle(); err != nil {
-		m.poison = err
+		m.fail(err)
 		return err
 	}
 	return nil
+}
+
+// fail poisons the transaction with what went wrong first.
+func (m *model) fail(err error) {
+	if m.poison == nil {
+		m.poison = err
+	}
 }
 
 // settle runs what is queued until nothing is.
@@ -186,6 +193,9 @@ func (m *model) settle() error {
 		err := guarded(func() error { return m.player.fire(call.def, m, call.handle, copyOf(call.before), copyOf(call.after)) })
 		if err != nil {
 			return named(call.chain, err)
+		}
+		if m.poison != nil {
+			return m.poison
 		}
 	}
 	return nil
