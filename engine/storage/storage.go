@@ -61,7 +61,7 @@ var (
 	// ErrOutcomeUnknown says that a commit may or may not have happened. The store is poisoned: reopen it and ask Outcome.
 	ErrOutcomeUnknown = errors.New("storage: outcome of the commit is unknown")
 	// ErrPoisoned says that an earlier commit failed half-way and that the store must be reopened before it is used again.
-	// Every method but Close returns it. Snapshots that were open before stay readable.
+	// Every method but Close returns it. Snapshots that were open before go on or return it too, as the failure will have it.
 	ErrPoisoned = errors.New("storage: poisoned by a failed commit; reopen it")
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("storage: closed")

@@ -87,5 +87,5 @@
 // # Failures
 //
 // When Badger fails a commit, the group may be there after replay or not: ErrOutcomeUnknown, the store is poisoned, and
-// everything but Close and reading open snapshots says ErrPoisoned. Reopen it and ask Outcome.
+// everything but Close says ErrPoisoned; snapshots that were open go on where Badger still can. Reopen it and ask Outcome.
 package badgerstore

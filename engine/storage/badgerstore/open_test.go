@@ -1,0 +1,109 @@
+package badgerstore_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/mimosadb/mimosa/engine/storage"
+	"github.com/mimosadb/mimosa/engine/storage/badgerstore"
+)
+
+// refused opens a folder that must be refused and returns the error's text, which must name the folder.
+func refused(t *testing.T, dir string, want error) string {
+	t.Helper()
+	s, err := badgerstore.Open(badgerstore.Options{Dir: dir})
+	if err == nil {
+		mustClose(t, s)
+	}
+	if !errors.Is(err, want) || !strings.Contains(err.Error(), dir) || strings.Contains(err.Error(), "\n") {
+		t.Fatalf("open: %v, want one line with %v that names %s", err, want, dir)
+	}
+	return err.Error()
+}
+
+func TestOpenLocked(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := mustOpen(t, badgerstore.Options{Dir: dir})
+	refused(t, dir, badgerstore.ErrLocked)
+	mustCommit(t, s, 1, "a") // and the one that has it is not disturbed
+	mustClose(t, s)
+	mustClose(t, mustOpen(t, badgerstore.Options{Dir: dir}))
+}
+
+func TestOpenNotWritable(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, file, badgerstore.ErrNotWritable)
+	refused(t, filepath.Join(file, "data"), badgerstore.ErrNotWritable)
+	if os.Geteuid() == 0 {
+		return // root may write anywhere
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, dir, badgerstore.ErrNotWritable)
+}
+
+func TestOpenFormats(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	mustClose(t, mustOpen(t, badgerstore.Options{Dir: dir}))
+	path := filepath.Join(dir, "mimosa.format")
+	ours, err := os.ReadFile(path)
+	if err != nil || string(ours) != "mimosa badgerstore format 1\n" {
+		t.Fatalf("format file: %q, %v", ours, err)
+	}
+	for _, c := range []struct {
+		content string
+		want    error
+	}{
+		{"mimosa badgerstore format 2\n", badgerstore.ErrNewerFormat},
+		{"mimosa badgerstore format 2000000\n", badgerstore.ErrNewerFormat},
+		{"mimosa badgerstore format 0\n", badgerstore.ErrForeign},
+		{"mimosa badgerstore format x\n", badgerstore.ErrForeign},
+		{"", badgerstore.ErrForeign},
+	} {
+		if err := os.WriteFile(path, []byte(c.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, dir, c.want)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, dir, badgerstore.ErrForeign) // Badger's files without ours
+	if err := os.WriteFile(path, ours, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, mustOpen(t, badgerstore.Options{Dir: dir}))
+}
+
+func TestOpenMakesFolders(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	s := mustOpen(t, badgerstore.Options{Dir: dir})
+	mustCommit(t, s, 1, "a")
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode().Perm()&0o077 != 0 {
+		t.Fatalf("data folder: %v, %v, want it closed to others", info.Mode(), err)
+	}
+}
+
+// TestBudgetIsBadgers makes sure that the budget leaves little of what Badger takes unused.
+func TestBudgetIsBadgers(t *testing.T) {
+	t.Parallel()
+	s := mustOpen(t, badgerstore.Options{Dir: t.TempDir()})
+	writes, bytes := s.Budget()
+	if writes < 16_000 || bytes < 2_000_000 {
+		t.Fatalf("a budget of %d writes and %d bytes", writes, bytes)
+	}
+	var _ storage.Budget = s
+}
