@@ -1,0 +1,311 @@
+package subscriptions
+
+import (
+	"errors"
+	"time"
+
+	"github.com/mimosadb/mimosa/engine"
+	"github.com/mimosadb/mimosa/subscriptions/wire"
+)
+
+// Authenticator turns the token that a client presents into whom it acts as. An error refuses the token; what an
+// *engine.Error says reaches the client, any other only the log. A principal that also has a method Expires() time.Time
+// stands for its token until then. It is called from many goroutines at once.
+type Authenticator interface {
+	Principal(token string) (engine.Principal, error)
+}
+
+// identityState is the part of a socket that knows whom its client acts as. Its fields are guarded by socket.mu.
+type identityState struct {
+	principal engine.Principal // nil is nobody
+	changes   int              // how often principal was set
+	byToken   bool             // it came with an Authenticate, and not from an action
+	identity  *slot            // watches what principal resolves to; nil for nobody
+	authBase  uint32           // the identity version that the client is at, in its own opinion
+
+	// held is set when a token was refused or ran out: the client is about to come back with a new one and to send again
+	// what was not answered, so mutations and actions are not run as nobody meanwhile; for some time.
+	held     bool
+	stopHold func() bool
+
+	stopExpiry func() bool
+
+	// deferred is an AuthError that waits for actions which may turn out to be the cause of what it tells.
+	deferred     *deferredError
+	stopDeferred func() bool
+
+	transitions uint64 // counted, to name those that are cut into chunks
+}
+
+type deferredError struct {
+	message wire.AuthError
+	byToken bool
+	actions map[uint64]struct{} // those that ran when the session was found ended
+}
+
+// How long requests wait after a failed authentication, and an AuthError for actions.
+const (
+	holdTime  = 10 * time.Second
+	deferTime = 5 * time.Second
+)
+
+var errSessionEnded = engine.Errorf(engine.CodeUnauthenticated, "the session has ended")
+
+// authenticate changes whom the socket acts as, before the next message is looked at.
+func (s *socket) authenticate(m *wire.Authenticate) error {
+	s.mu.Lock()
+	ok := m.BaseVersion == s.authBase
+	if ok {
+		s.authBase++
+	}
+	s.mu.Unlock()
+	if !ok {
+		return &wire.Error{Reason: wire.BadVersion, Message: "Authenticate", Field: "baseVersion"}
+	}
+	var p engine.Principal
+	var watch *slot
+	var err error
+	switch m.TokenType {
+	case wire.TokenNone:
+	case wire.TokenUser:
+		p, err = s.server.principal(m.Value)
+		if err == nil {
+			watch, err = s.resolve(p)
+		}
+	default:
+		err = engine.Errorf(engine.CodeUnauthenticated, "keys of operators are not accepted here")
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.setPrincipal(nil)
+		s.hold()
+		s.sendAuthError(wire.AuthError{Error: s.server.authText(err), BaseVersion: m.BaseVersion, AuthUpdateAttempted: true})
+		s.wakeLocked()
+		return nil
+	}
+	s.setPrincipal(p)
+	if watch != nil {
+		s.dropIdentity()
+		s.identity = watch
+	}
+	s.byToken = p != nil
+	s.received.Identity = s.authBase
+	s.unhold()
+	s.wakeLocked()
+	return nil
+}
+
+// principal asks the Authenticator.
+func (s *Server) principal(token string) (engine.Principal, error) {
+	if s.o.Authenticator == nil {
+		return nil, engine.Errorf(engine.CodeUnauthenticated, "nobody can sign in here")
+	}
+	p, err := s.o.Authenticator.Principal(token)
+	if err != nil {
+		return nil, err
+	}
+	if p == nil {
+		return nil, engine.Errorf(engine.CodeUnauthenticated, "the token is not valid")
+	}
+	if at, ok := expiry(p); ok && !at.After(s.o.Clock.Now()) {
+		return nil, engine.Errorf(engine.CodeUnauthenticated, "the token has expired")
+	}
+	return p, nil
+}
+
+func expiry(p engine.Principal) (time.Time, bool) {
+	e, ok := p.(interface{ Expires() time.Time })
+	if !ok {
+		return time.Time{}, false
+	}
+	at := e.Expires()
+	return at, !at.IsZero()
+}
+
+func (s *Server) authText(err error) string {
+	var e *engine.Error
+	if errors.As(err, &e) {
+		return e.Message
+	}
+	s.o.Logger.Warn("a token could not be checked", "error", err)
+	return "the token could not be checked"
+}
+
+// resolve finds out whether a principal is somebody now, and returns a slot that watches it.
+func (s *socket) resolve(p engine.Principal) (*slot, error) {
+	l := s.server.live
+	sl := &slot{socket: s, node: l.hold(nodeKey{})}
+	for {
+		e, err := l.get(sl, p, l.now())
+		if isTooOld(err) {
+			continue
+		}
+		if err == nil && e.identity == nil {
+			l.unsubscribe(e, sl)
+			err = errSessionEnded
+		}
+		if err != nil {
+			l.drop(sl.node)
+			return nil, err
+		}
+		sl.current = e
+		return sl, nil
+	}
+}
+
+// setPrincipal makes the socket act for p. Queries that read the identity are run again if p is another than before; a new
+// token of the same session changes nothing. s.mu is held.
+func (s *socket) setPrincipal(p engine.Principal) {
+	same := who(p) == who(s.principal)
+	s.principal = p
+	s.changes++
+	s.byToken = false
+	s.dropDeferred()
+	if s.stopExpiry != nil {
+		s.stopExpiry()
+		s.stopExpiry = nil
+	}
+	if p != nil {
+		if at, ok := expiry(p); ok && !s.ended {
+			change := s.changes
+			s.stopExpiry = s.server.o.Clock.AfterFunc(at.Sub(s.server.o.Clock.Now()), func() { s.expired(change) })
+		}
+	}
+	if same {
+		return
+	}
+	s.dropIdentity()
+	if p != nil {
+		s.identity = &slot{socket: s, node: s.server.live.hold(nodeKey{})}
+	}
+}
+
+func (s *socket) dropIdentity() {
+	if s.identity != nil {
+		s.identity.removed = true
+		s.identity.release(s.server.live)
+		s.server.live.drop(s.identity.node)
+		s.identity = nil
+	}
+}
+
+// bind makes the socket act for whom an action signed in, or for nobody after it signed out: for everything that is sent
+// after its answer, and for the queries, whose new results the client has before the answer. The identity version stays,
+// since the client has not presented a token. s.mu is held.
+func (s *socket) bind(p engine.Principal, response outgoing) {
+	before, byToken := s.principal, s.byToken
+	replaced := byToken && before != nil && p != nil && before.Key() != p.Key()
+	if s.deferred != nil && p != nil {
+		// The session that the action replaced was found ended before the action was.
+		replaced = s.deferred.byToken
+	}
+	s.setPrincipal(p)
+	s.byToken = byToken && before != nil && p != nil && before.Key() == p.Key()
+	s.unhold()
+	s.riders = append(s.riders, response)
+	if replaced {
+		// The client still holds the token of the session before. This makes it fetch that of the new one, and comes after
+		// the answer: before it, the sign-in would count as lost.
+		s.riders = append(s.riders, outgoing{frames: encode(&wire.AuthError{
+			Error: "the session was replaced by another sign-in", BaseVersion: s.received.Identity,
+		})})
+	}
+	s.wakeLocked()
+}
+
+// revoked is called when the socket's session was found ended, after the Transition that shows its queries as nobody sees
+// them. s.mu is held.
+func (s *socket) revoked() {
+	byToken := s.byToken
+	s.setPrincipal(nil)
+	m := wire.AuthError{Error: errSessionEnded.Message, BaseVersion: s.received.Identity}
+	if len(s.running) == 0 {
+		s.sendAuthError(m)
+		return
+	}
+	// One of the actions may be the sign-out or the sign-in that ended the session. A client that signs out must not be told
+	// that it is, and one that signs in not before its answer.
+	d := &deferredError{message: m, byToken: byToken, actions: map[uint64]struct{}{}}
+	for id := range s.running {
+		d.actions[id] = struct{}{}
+	}
+	s.deferred = d
+	s.stopDeferred = s.server.o.Clock.AfterFunc(deferTime, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.deferred == d {
+			s.flushDeferred()
+		}
+	})
+}
+
+// actionEnded is called when an action has ended that left the principal alone. s.mu is held.
+func (s *socket) actionEnded(id uint64) {
+	if s.deferred == nil {
+		return
+	}
+	delete(s.deferred.actions, id)
+	if len(s.deferred.actions) == 0 {
+		s.flushDeferred()
+	}
+}
+
+func (s *socket) flushDeferred() {
+	m := s.deferred.message
+	s.dropDeferred()
+	s.sendAuthError(m)
+}
+
+func (s *socket) dropDeferred() {
+	if s.stopDeferred != nil {
+		s.stopDeferred()
+	}
+	s.deferred, s.stopDeferred = nil, nil
+}
+
+func (s *socket) sendAuthError(m wire.AuthError) { s.send(outgoing{frames: encode(&m)}) }
+
+// expired is called when the token of the principal has run out that was set by the given change.
+func (s *socket) expired(change int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || s.changes != change {
+		return
+	}
+	// The client stops listening at once, so that it does not see the queries change to what nobody sees.
+	s.sendAuthError(wire.AuthError{Error: "the token has expired", BaseVersion: s.received.Identity})
+	s.setPrincipal(nil)
+	s.hold()
+	s.wakeLocked()
+}
+
+// hold lets requests wait for the next Authenticate. s.mu is held.
+func (s *socket) hold() {
+	if s.stopHold != nil {
+		s.stopHold()
+	}
+	if s.ended {
+		return
+	}
+	s.held = true
+	change := s.changes
+	s.stopHold = s.server.o.Clock.AfterFunc(holdTime, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.changes == change {
+			s.unhold()
+		}
+	})
+}
+
+func (s *socket) unhold() {
+	if s.stopHold != nil {
+		s.stopHold()
+		s.stopHold = nil
+	}
+	s.held = false
+	s.startMutations()
+	s.startActions()
+}

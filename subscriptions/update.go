@@ -1,0 +1,227 @@
+package subscriptions
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/mimosadb/mimosa/engine"
+	"github.com/mimosadb/mimosa/engine/storage"
+	"github.com/mimosadb/mimosa/subscriptions/wire"
+)
+
+// round is the work of one Transition: what the client is to have at one timestamp.
+type round struct {
+	at        engine.Timestamp
+	end       wire.StateVersion
+	principal engine.Principal
+	stale     []*slot // to be evaluated
+	refused   []*slot // to be told why not
+	removed   []uint32
+	riders    []outgoing
+	results   []*evaluation // of stale, in the same order
+}
+
+// wake has the socket compute a Transition if there is something to say.
+func (s *socket) wake() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wakeLocked()
+}
+
+// wakeLocked is wake for those who hold s.mu. While one Transition is computed or has not left yet, no other is begun: what
+// changes meanwhile is seen when it has left, all at once and at its newest. So a client that reads slowly gets fewer
+// Transitions, not older ones, and no queue of them grows.
+func (s *socket) wakeLocked() {
+	if s.ended || s.updating || s.inFlight || !s.due(s.server.live.now()) {
+		return
+	}
+	s.updating = true
+	s.workers.Add(1)
+	go s.update()
+}
+
+// due says whether a Transition at head would tell the client something, or is owed to it. s.mu is held.
+func (s *socket) due(head engine.Timestamp) bool {
+	if s.received.QuerySet != s.sent.QuerySet || s.received.Identity != s.sent.Identity || len(s.riders) > 0 || s.ownWrite > 0 {
+		return true
+	}
+	me := who(s.principal)
+	if s.identity != nil && s.identity.stale(head, me) {
+		return true
+	}
+	for _, sl := range s.slots {
+		if sl.stale(head, me) {
+			return true
+		}
+	}
+	return false
+}
+
+// update computes Transitions until one is on its way or there is nothing to say.
+func (s *socket) update() {
+	defer s.workers.Done()
+	for {
+		s.mu.Lock()
+		head := s.server.live.now()
+		if s.ended || s.inFlight || !s.due(head) {
+			s.updating = false
+			s.retireIfIdle()
+			s.mu.Unlock()
+			return
+		}
+		r := s.begin(head)
+		s.mu.Unlock()
+		err := s.evaluate(r)
+		s.mu.Lock()
+		if err == nil {
+			s.finish(r)
+		} else {
+			s.abandon(r)
+		}
+		s.mu.Unlock()
+		switch {
+		case err == nil || isTooOld(err): // slower than the store keeps versions: begin anew
+		case s.server.cutOff(err):
+			s.end(websocket.CloseServiceRestart, reasonRestart)
+		default:
+			s.server.o.Logger.Error("live queries could not be evaluated", "error", err)
+			s.end(websocket.CloseInternalServerErr, reasonInternal)
+		}
+	}
+}
+
+// begin takes down what is to be done. Everything that a commit up to head touched is marked by now, so what is not stale
+// holds at head. s.mu is held.
+func (s *socket) begin(head engine.Timestamp) *round {
+	r := &round{
+		at:        head,
+		end:       wire.StateVersion{QuerySet: s.received.QuerySet, Identity: s.received.Identity, TS: wire.Timestamp(head)},
+		principal: s.principal, removed: s.removed, riders: s.riders,
+	}
+	s.removed, s.riders = nil, nil
+	me := who(s.principal)
+	for _, sl := range s.slots {
+		switch {
+		case sl.refused != nil && sl.sent == nil:
+			r.refused = append(r.refused, sl)
+		case sl.stale(head, me):
+			r.stale = append(r.stale, sl)
+		}
+	}
+	slices.SortFunc(r.stale, func(a, b *slot) int { return cmp.Compare(a.id, b.id) })
+	if s.identity != nil && s.identity.stale(head, me) {
+		r.stale = append(r.stale, s.identity)
+	}
+	r.results = make([]*evaluation, len(r.stale))
+	return r
+}
+
+// evaluationsAtOnce is how many queries of one socket are evaluated side by side.
+const evaluationsAtOnce = 8
+
+// evaluate fills in the results, all as of one timestamp.
+func (s *socket) evaluate(r *round) error {
+	l := s.server.live
+	var missing []int
+	for i, sl := range r.stale {
+		if r.results[i] = l.peek(sl, r.principal, r.at); r.results[i] == nil {
+			missing = append(missing, i)
+		}
+	}
+	if len(missing) == 1 {
+		i := missing[0]
+		var err error
+		r.results[i], err = l.get(r.stale[i], r.principal, r.at)
+		return err
+	}
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	errs := make([]error, min(evaluationsAtOnce, len(missing)))
+	for w := range errs {
+		wg.Go(func() {
+			for errs[w] == nil {
+				n := int(next.Add(1)) - 1
+				if n >= len(missing) {
+					return
+				}
+				i := missing[n]
+				r.results[i], errs[w] = l.get(r.stale[i], r.principal, r.at)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// isTooOld says that the store no longer keeps what was asked for: it took too long.
+func isTooOld(err error) bool { return errors.Is(err, storage.ErrTooOld) }
+
+// abandon undoes begin. s.mu is held.
+func (s *socket) abandon(r *round) {
+	for i, e := range r.results {
+		if e != nil {
+			s.server.live.unsubscribe(e, r.stale[i])
+		}
+	}
+	s.removed = append(r.removed, s.removed...)
+	s.riders = append(r.riders, s.riders...)
+}
+
+// finish sends what came of the round. s.mu is held.
+func (s *socket) finish(r *round) {
+	l := s.server.live
+	t := wire.Transition{Start: s.sent, End: r.end}
+	for _, id := range r.removed {
+		t.Modifications = append(t.Modifications, wire.Modification{QueryID: id, Encoded: wire.Removed})
+	}
+	revoked := false
+	for i, sl := range r.stale {
+		e := r.results[i]
+		if sl.removed {
+			l.unsubscribe(e, sl)
+			continue
+		}
+		sl.release(l)
+		sl.current = e
+		if sl == s.identity {
+			revoked = e.identity == nil
+			continue
+		}
+		if !e.content.sameAs(sl.sent) {
+			t.Modifications = append(t.Modifications, wire.Modification{QueryID: sl.id, Encoded: e.content.bytes(&l.encodings)})
+		}
+		sl.sent = e.content
+	}
+	for _, sl := range r.refused {
+		if !sl.removed {
+			sl.sent = sl.refused
+			t.Modifications = append(t.Modifications, wire.Modification{QueryID: sl.id, Encoded: sl.sent.bytes(&l.encodings)})
+		}
+	}
+	if s.ended {
+		return
+	}
+	owed := s.ownWrite > 0 && s.ownWrite <= r.at
+	if owed {
+		s.ownWrite = 0
+	}
+	if owed || len(t.Modifications) > 0 || r.end.QuerySet != s.sent.QuerySet || r.end.Identity != s.sent.Identity {
+		s.sent = r.end
+		s.transitions++
+		frames := wire.AppendChunks(nil, t.Append(nil), strconv.FormatUint(s.transitions, 10), 0)
+		s.inFlight = true
+		s.send(outgoing{frames: frames, transition: true})
+	}
+	for _, o := range r.riders {
+		s.send(o)
+	}
+	if revoked {
+		s.revoked()
+	}
+}
