@@ -26,8 +26,9 @@ const (
 const reuseWindow = 10 * time.Second
 
 // maxFamily bounds the documents of one session: whoever presents a token a thousand times within the window gets a thousand
-// tokens, of which the newest are good.
-const maxFamily = 32
+// tokens, of which the newest are good. Each race of two tabs leaves one that nobody comes to use, and a browser that is
+// started with all its tabs a good many at once, so it is far above what is needed at a time.
+const maxFamily = 128
 
 // ticket is a refresh token that was drawn and not yet given away.
 type ticket struct {

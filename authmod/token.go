@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -66,7 +67,8 @@ func (a *Auth) mint(db *engine.DB, user, sessionID string, ends time.Time) (stri
 // The error is of code unauthenticated. Whether its session goes on is found out inside each transaction, by Resolve. The
 // principal also has a method Expires() time.Time. It is safe for concurrent use.
 func (a *Auth) Principal(token string) (engine.Principal, error) {
-	if len(token) > maxToken {
+	// encoding/base64 reads over line breaks; a token has one spelling.
+	if len(token) > maxToken || strings.ContainsAny(token, "\r\n") {
 		return nil, errToken
 	}
 	var c claims
