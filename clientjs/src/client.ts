@@ -1,3 +1,4 @@
+import { encodeCall } from "./call.js";
 import type { Clock } from "./clock.js";
 import { systemClock } from "./clock.js";
 import { asError, MimosaError } from "./errors.js";
@@ -19,7 +20,12 @@ import type { Readable } from "./store.js";
 import { Cell, guard } from "./store.js";
 import type { AnyApi, ApiTypes, ArgsOf, Names, Returns } from "./types.js";
 import type { Json, Value } from "./values.js";
-import { encode } from "./values.js";
+
+/**
+ * While a sign-in is under way, Transitions wait so long for its answer: a server shows the new user's results just before
+ * it answers, and the two are to be seen together.
+ */
+const grace = 50;
 
 /** How a client is set up; every field may be left out. */
 export interface ClientOptions {
@@ -99,8 +105,10 @@ export class MimosaClient<Api extends ApiTypes = AnyApi> {
   });
   readonly #sessionId = uuid();
   #inbox = new Inbox();
-  /** Transitions that came while the user was changing. */
+  /** Transitions that came while the user was changing, or was perhaps about to. */
   #held: Transition[] = [];
+  /** Ends the wait for what may follow a Transition; undefined if there is no wait. */
+  #stopGrace: (() => void) | undefined;
   /** The newest commit of any Transition or answer, on any socket: no server may show less again. */
   #observed: bigint | undefined;
   #everConnected = false;
@@ -133,7 +141,7 @@ export class MimosaClient<Api extends ApiTypes = AnyApi> {
           return socket.isOpen;
         },
         send: (message) => socket.send(message),
-        action: (path, args, done, fail) => this.#start("Action", path, encode(args), done, fail),
+        action: (path, args, done, fail) => this.#start("Action", path, encodeCall(path, args), done, fail),
         post: (path, args, token) => post(fetcher, clock, http, "action", path, args, token),
         userChanged: () => this.#requests.userChanged(socket.isOpen),
         forget: () => this.#queries.forget(),
@@ -169,14 +177,14 @@ export class MimosaClient<Api extends ApiTypes = AnyApi> {
   watch<Name extends Names<Api["queries"]>>(
     name: Name, ...[args]: ArgsOf<Api["queries"], Name>
   ): Watch<Returns<Api["queries"], Name>> {
-    return this.#queries.watch(name, args ?? {}) as Watch<Returns<Api["queries"], Name>>;
+    return this.#queries.watch(name, args) as Watch<Returns<Api["queries"], Name>>;
   }
 
   /** The query's present result; waits while offline. Rejects with the query's error, or with `closed`. */
   query<Name extends Names<Api["queries"]>>(
     name: Name, ...[args]: ArgsOf<Api["queries"], Name>
   ): Promise<Returns<Api["queries"], Name>> {
-    return this.#queries.once(name, args ?? {}) as Promise<Returns<Api["queries"], Name>>;
+    return this.#queries.once(name, args) as Promise<Returns<Api["queries"], Name>>;
   }
 
   /**
@@ -206,7 +214,7 @@ export class MimosaClient<Api extends ApiTypes = AnyApi> {
   }
 
   #call(type: "Mutation" | "Action", path: string, args: unknown): Promise<Value> {
-    return new Promise((resolve, reject) => this.#start(type, path, encode(args ?? {}), resolve, reject));
+    return new Promise((resolve, reject) => this.#start(type, path, encodeCall(path, args), resolve, reject));
   }
 
   #start(
@@ -228,7 +236,6 @@ export class MimosaClient<Api extends ApiTypes = AnyApi> {
   #opened(connectionCount: number, lastCloseReason: string | null): void {
     this.#everConnected = true;
     this.#inbox = new Inbox();
-    this.#held = [];
     const max: { maxObservedTimestamp?: Timestamp } =
       this.#observed === undefined ? {} : { maxObservedTimestamp: timestamp(this.#observed) };
     this.#socket.send({
@@ -243,7 +250,7 @@ export class MimosaClient<Api extends ApiTypes = AnyApi> {
 
   #lost(reason: string): void {
     this.#lastError = this.#ended ?? new MimosaError("disconnected", reason);
-    this.#held = [];
+    this.#letGo();
     this.#queries.disconnected();
     this.#session.lost();
     this.#requests.disconnected();
@@ -251,9 +258,15 @@ export class MimosaClient<Api extends ApiTypes = AnyApi> {
   }
 
   #received(data: unknown): void {
-    try {
+    this.#guarded(() => {
       const message = this.#inbox.read(data);
       if (message) this.#handle(message);
+    });
+  }
+
+  #guarded(read: () => void): void {
+    try {
+      read();
     } catch (error) {
       // Whatever state that has left, a new socket begins with a whole one.
       this.#socket.restart(`bad message: ${asError(error).message}`, otherBase);
@@ -286,19 +299,44 @@ export class MimosaClient<Api extends ApiTypes = AnyApi> {
         message satisfies never;
         return;
     }
+    this.#advance();
     this.#publish();
   }
 
   #transition(transition: Transition): void {
-    const { startVersion, endVersion } = transition;
     this.#held.push(transition);
-    if (!this.#session.confirms(startVersion, endVersion) && this.#session.switching) return;
+    this.#session.confirms(transition.startVersion, transition.endVersion);
+    if (this.#session.entering && !this.#session.switching) {
+      this.#stopGrace ??= this.#clock.after(grace, () => this.#graceOver());
+    }
+  }
+
+  /** Takes in the Transitions that came, unless they may show another user than the state does. */
+  #advance(): void {
+    if (this.#session.switching || (this.#session.entering && this.#stopGrace)) return;
     const held = this.#held;
+    this.#letGo();
+    for (const next of held) {
+      this.#queries.receive(next);
+      const ts = instant(next.endVersion.ts);
+      this.#observe(ts);
+      // Promises go on after this turn, and so after the views, which publish tells.
+      this.#requests.reflected(ts);
+    }
+  }
+
+  #graceOver(): void {
+    this.#stopGrace = undefined;
+    this.#guarded(() => {
+      this.#advance();
+      this.#publish();
+    });
+  }
+
+  #letGo(): void {
     this.#held = [];
-    for (const next of held) this.#queries.receive(next);
-    this.#observe(instant(endVersion.ts));
-    // Promises go on after this turn, and so after the views that publish (by handle) tells.
-    this.#requests.reflected(instant(endVersion.ts));
+    this.#stopGrace?.();
+    this.#stopGrace = undefined;
   }
 
   #observe(ts: bigint): void {

@@ -1,10 +1,11 @@
+import { encodeCall } from "./call.js";
 import { asError, fromServer, MimosaError } from "./errors.js";
 import type { ModifyQuerySet, QuerySetChange, ResultChange, Transition, Version } from "./protocol.js";
 import { instant, zeroVersion } from "./protocol.js";
 import type { Readable } from "./store.js";
 import { Listeners } from "./store.js";
 import type { Json, Value } from "./values.js";
-import { canonical, decode, encode, reuse } from "./values.js";
+import { canonical, decode, reuse } from "./values.js";
 
 /** What is known of a live query. It is replaced, never changed, and only when what it says changes. */
 export type Snapshot<T> =
@@ -266,7 +267,7 @@ function inUse(query: Query): boolean {
 }
 
 function name(path: string, args: unknown): [encoded: Json, token: string] {
-  const encoded = encode(args);
+  const encoded = encodeCall(path, args);
   return [encoded, `${path} ${canonical(encoded)}`];
 }
 

@@ -84,6 +84,9 @@ export class Session {
   #wake: () => void = () => {};
   #unsubscribe: () => void = () => {};
   #waiters: Waiter[] = [];
+  /** Sign-ins whose answer is awaited. */
+  #entering = 0;
+  #leaving: Promise<void> | undefined;
 
   constructor(
     private readonly link: SessionLink,
@@ -99,6 +102,11 @@ export class Session {
   /** Whether Transitions are to be held back. */
   get switching(): boolean {
     return this.#switching;
+  }
+
+  /** Whether Transitions may be showing another user's results already. */
+  get entering(): boolean {
+    return this.#entering > 0;
   }
 
   /** Reads the tokens of an earlier visit, before the first attempt to connect. */
@@ -170,8 +178,11 @@ export class Session {
 
   /** Asks the server to sign in, with the socket's present identity. */
   enter(provider: string, params: object): Promise<SignInResult> {
+    // Actions run side by side, and a sign-out that came to its end later would take the new user with it.
+    if (this.#leaving) return this.#leaving.then(() => this.enter(provider, params));
     return new Promise((resolve, reject) => {
       const answered = (value: Value) => {
+        this.#entering--;
         const tokens = tokensIn(value, this.clock);
         if (typeof value === "object" && value !== null && "redirect" in value) {
           resolve({ status: "redirect", redirect: String(value.redirect), verifier: String(value["verifier"]) });
@@ -186,13 +197,23 @@ export class Session {
           this.#waiters.push({ resolve: () => resolve({ status: "signedIn" }), reject });
         }
       };
-      this.link.action("auth:signIn", { provider, params }, answered, reject);
+      this.link.action("auth:signIn", { provider, params }, answered, (error) => {
+        this.#entering--;
+        reject(error);
+      });
+      this.#entering++;
     });
   }
 
   /** Ends the session, here at once and on the server as soon as it hears of it. Never rejects. */
-  async leave(): Promise<void> {
-    const old = this.#tokens;
+  leave(): Promise<void> {
+    const leaving = (this.#leaving = this.#leaveAll(this.#tokens).finally(() => {
+      if (this.#leaving === leaving) this.#leaving = undefined;
+    }));
+    return leaving;
+  }
+
+  async #leaveAll(old: Tokens | null): Promise<void> {
     if (old) {
       const byHttp = () => void this.link.post("auth:signOut", {}, old.token).catch(() => {});
       const told = new Promise<void>((done) => {

@@ -14,7 +14,8 @@ export type Args = { readonly [key: string]: unknown };
 
 const minInt64 = -(2n ** 63n);
 const maxInt64 = 2n ** 63n - 1n;
-const maxDepth = 128;
+/** Well below what a server takes, the levels of the message around it included. */
+const maxDepth = 100;
 const keyPattern = /^[ -#%-~][ -~]{0,1023}$/; // printable ASCII, not beginning with $, at most 1,024 characters
 
 /**

@@ -82,6 +82,57 @@ test("signIn resolves once the socket runs as the user and the views show it, al
   client.close();
 });
 
+test("results that come just before the sign-in's answer are shown with it; a slow answer holds nothing up", async () => {
+  const { client, socket, clock } = connected();
+  const me = client.watch("users:me", {});
+  const other = client.watch("m:list", {});
+  me.subscribe(() => {});
+  other.subscribe(() => {});
+  await settle();
+  socket.transition({ querySet: 2, ts: 2n }, [updated(0, null), updated(1, 1)]);
+
+  const done = client.auth.signIn("password", {});
+  socket.transition({ ts: 3n }, [updated(1, 2)]);
+  await clock.advance(49);
+  socket.transition({ ts: 4n }, [updated(1, 3)]);
+  assert.equal(other.getSnapshot().value, 1);
+  await clock.advance(1);
+  assert.equal(other.getSnapshot().value, 3, "somebody else's write is not kept waiting for the sign-in");
+
+  socket.transition({ ts: 5n }, [updated(0, { name: "one" })]);
+  socket.actionDone(0, pair(jwt("u1|s1", 3600), "r1"));
+  await clock.advance(1000);
+  assert.equal(me.getSnapshot().value, null);
+  socket.transition({ identity: 1, ts: 6n });
+  assert.deepEqual(me.getSnapshot().value, { name: "one" });
+  assert.equal(client.auth.state.status, "signedIn");
+  await done;
+
+  const refused = client.auth.signIn("password", {});
+  socket.transition({ ts: 7n }, [updated(1, 4)]);
+  socket.actionFailed(1, "no", { code: "unauthenticated", message: "no" });
+  assert.equal(other.getSnapshot().value, 4, "nothing comes with a refusal");
+  await assert.rejects(refused, { code: "unauthenticated" });
+  client.close();
+});
+
+test("a sign-in asked for during a sign-out goes out after it", async () => {
+  const { client, socket } = await signedIn();
+  void client.auth.signOut();
+  const done = client.auth.signIn("password", { email: "c@d.test" });
+  assert.deepEqual(socket.takeTypes(), ["Action", "Authenticate"]);
+  socket.transition({ identity: 2, ts: 4n }, [updated(0, null)]);
+  await settle();
+  assert.deepEqual(socket.takeTypes(), []);
+  socket.actionDone(1);
+  await settle();
+  assert.deepEqual(socket.takeTypes(), ["Action"]);
+  socket.actionDone(2, pair(jwt("u2|s2", 3600), "r9"));
+  socket.transition({ identity: 3, ts: 5n });
+  assert.deepEqual(await outcome(done), { value: { status: "signedIn" } });
+  client.close();
+});
+
 test("signUp sends its flow and the application's parameters, a form too", async () => {
   const { client, socket } = connected();
   void client.auth.signUp("password", { email: "a@b.test", course: "go" });

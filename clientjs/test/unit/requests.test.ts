@@ -93,6 +93,24 @@ test("arguments that cannot travel are refused and use no number", async () => {
   assert.deepEqual(socket.take(), [{ type: "Mutation", requestId: 0, udfPath: "m:add", args: [{}] }]);
 });
 
+test("what the server would end the whole client for is refused here, and nothing is sent", async () => {
+  const { client, socket } = connected();
+  for (const [name, args, code] of [
+    ["", {}, "bad_value"], ["m", {}, "bad_value"], ["m:", {}, "bad_value"], [":f", {}, "bad_value"],
+    ["m:f\n", {}, "bad_value"], ["m:é", {}, "bad_value"], [`m:${"f".repeat(1024)}`, {}, "bad_value"],
+    ["m:f", [] as never, "bad_value"], ["m:f", 7 as never, "bad_value"],
+    ["m:f", { text: "€".repeat(2_500_000) }, "too_large"],
+  ] as const) {
+    assert.equal(((await outcome(client.mutation(name, args))) as { code: string }).code, code, name);
+    assert.equal(((await outcome(client.action(name, args))) as { code: string }).code, code, name);
+    assert.equal(((await outcome(client.query(name, args))) as { code: string }).code, code, name);
+    assert.throws(() => client.watch(name, args), { code });
+  }
+  await settle();
+  assert.deepEqual(socket.take(), []);
+  client.close();
+});
+
 test("what is asked for offline waits, and goes out in order once connected", async () => {
   const { client, network } = rig();
   const first = client.mutation("m:a");
