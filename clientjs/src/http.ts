@@ -1,8 +1,9 @@
+import { encodeCall } from "./call.js";
 import type { Clock } from "./clock.js";
 import { systemClock } from "./clock.js";
 import { fromServer, MimosaError } from "./errors.js";
 import type { Json, Value } from "./values.js";
-import { decode, encode } from "./values.js";
+import { decode } from "./values.js";
 
 /** The part of fetch that is used. */
 export type Fetch = (
@@ -26,7 +27,7 @@ export async function post(
   fetch: Fetch, clock: Clock, base: string, kind: "query" | "mutation" | "action", path: string, args: unknown,
   token?: string,
 ): Promise<Value> {
-  const body = JSON.stringify({ path, format: "convex_encoded_json", args: [encode(args)] });
+  const body = JSON.stringify({ path, format: "convex_encoded_json", args: [encodeCall(path, args)] });
   const headers: Record<string, string> = { "Content-Type": "application/json" };
   if (token !== undefined) headers["Authorization"] = `Bearer ${token}`;
   const abort = new AbortController();
