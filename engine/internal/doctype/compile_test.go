@@ -9,8 +9,8 @@ import (
 	"github.com/mimosadb/mimosa/engine/internal/doctype"
 )
 
-type selfEmbedding struct {
-	*selfEmbedding
+type SelfEmbedding struct {
+	*SelfEmbedding
 	A int
 }
 
@@ -35,7 +35,7 @@ func TestCompileRefuses(t *testing.T) {
 		{reflect.TypeFor[struct{ N json.Number }](), []string{".N", "json.Number"}},
 		{reflect.TypeFor[**int](), []string{"pointer to a pointer"}},
 		{reflect.TypeFor[selfPointing](), []string{"points to itself"}},
-		{reflect.TypeFor[selfEmbedding](), []string{"selfEmbedding.selfEmbedding", "unexported"}},
+		{reflect.TypeFor[SelfEmbedding](), []string{"SelfEmbedding.SelfEmbedding", "embeds itself"}},
 		{reflect.TypeFor[struct{ a, b int }](), []string{"no field travels"}},
 		{reflect.TypeFor[struct{ *hidden }](), []string{".hidden", "unexported"}},
 		{reflect.TypeFor[struct {

@@ -55,6 +55,10 @@ type kitchen struct {
 
 // fill makes v random. Depth bounds recursive types.
 func fill(r *rand.Rand, v reflect.Value, depth int) {
+	if lawful, ok := v.Addr().Interface().(interface{ fill(r *rand.Rand) }); ok {
+		lawful.fill(r)
+		return
+	}
 	switch v.Type() {
 	case reflect.TypeFor[time.Time]():
 		v.Set(reflect.ValueOf(time.Unix(r.Int64N(1<<37)-1<<35, r.Int64N(1e9)).UTC()))

@@ -50,7 +50,6 @@ type shape struct {
 	target  reflect.Type // of an id
 	size    int          // of bytes, -1 if any
 	enum    []string     // canonical
-	strings []string     // the strings among enum, as they are
 	min     *bound
 	max     *bound
 	minExcl *bound
@@ -204,9 +203,6 @@ func (c *shaper) scalar(sh *shape, s *jsonschema.Schema) {
 			return
 		}
 		sh.enum = append(sh.enum, string(raw))
-		if text, ok := v.(string); ok {
-			sh.strings = append(sh.strings, text)
-		}
 		sh.own = true
 	}
 	sh.mark, _ = s.Extras[extraType].(string)

@@ -187,18 +187,24 @@ func (w *walker) own(sh *shape, c byte) {
 	default:
 		got = isNum
 	}
-	if sh.types != 0 && sh.types&got == 0 {
+	if sh.types != 0 && sh.types&got == 0 || sh.integer && got == isNum && !w.integral() {
 		w.report(ruleType, sh.typeMsg)
 		w.pass()
 		return
+	}
+	// What is not one of the allowed values breaks no other rule worth telling.
+	if len(sh.enum) > 0 {
+		if w.pass(); !sh.allows(w.data[start:w.pos]) {
+			w.report("enum", msgEnum)
+			return
+		}
+		w.pos = start
 	}
 	switch got {
 	case isStr:
 		w.text(sh)
 	case isNum:
-		if !w.number(sh) {
-			return
-		}
+		w.number(sh)
 	case isArr:
 		w.array(sh)
 	case isObj:
@@ -206,15 +212,14 @@ func (w *walker) own(sh *shape, c byte) {
 	default:
 		w.pass()
 	}
-	if len(sh.enum) > 0 && got != isStr {
-		w.enum(sh, w.data[start:w.pos])
-	}
 }
 
-func (w *walker) enum(sh *shape, raw []byte) {
-	if !slices.Contains(sh.enum, string(appendCanonical(nil, raw))) {
-		w.report("enum", msgEnum)
+// allows reports whether enum has a value. Most are strings, spelled as they are everywhere.
+func (sh *shape) allows(raw []byte) bool {
+	if slices.Contains(sh.enum, view(raw)) {
+		return true
 	}
+	return slices.Contains(sh.enum, string(appendCanonical(nil, raw)))
 }
 
 const msgEnum = "is not one of the allowed values"
@@ -265,7 +270,7 @@ func (w *walker) marked(sh *shape) bool {
 		}
 	case memberFloat:
 		bits, _ := parse8(text)
-		w.bounds(sh, math.Float64frombits(bits), nil)
+		w.bounds(sh, math.Float64frombits(bits))
 		if len(sh.enum) > 0 {
 			w.report("enum", msgEnum)
 		}
@@ -286,9 +291,6 @@ func (w *walker) text(sh *shape) {
 	}
 	if sh.formatFn != nil && !sh.formatFn(text) {
 		w.report("format", msgFormat[sh.format])
-	}
-	if len(sh.enum) > 0 && !slices.Contains(sh.strings, view(text)) {
-		w.report("enum", msgEnum)
 	}
 	if sh.target != nil {
 		w.id(sh.target, string(text))
@@ -317,22 +319,23 @@ func plural(n int) string {
 	return "s"
 }
 
-// number reports false if the value is not even an integer where one is asked for.
-func (w *walker) number(sh *shape) bool {
+// integral looks at a number without consuming it.
+func (w *walker) integral() bool {
+	start := w.pos
 	tok, _ := w.scanner.number()
-	if sh.integer {
-		if _, integral, _ := parseInt(tok); !integral {
-			w.report(ruleType, sh.typeMsg)
-			return false
-		}
-	}
+	w.pos = start
+	_, integral, _ := parseInt(tok)
+	return integral
+}
+
+func (w *walker) number(sh *shape) {
+	tok, _ := w.scanner.number()
 	f, _ := parseFloat(tok)
-	w.bounds(sh, f, tok)
-	return true
+	w.bounds(sh, f)
 }
 
 // bounds is written so that NaN breaks every bound.
-func (w *walker) bounds(sh *shape, f float64, tok []byte) {
+func (w *walker) bounds(sh *shape, f float64) {
 	if b := sh.min; b != nil && !(f >= b.f) {
 		w.reportf("minimum", "must be at least %s", b.text)
 	}
