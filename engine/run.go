@@ -280,12 +280,7 @@ func (db *DB) attempt(ctx context.Context, t *txn, req *requested, fn func(*txn)
 	t.reads.Seal()
 	if fnErr == nil && !replayed && len(t.own) > 0 {
 		m := &member{reads: &t.reads, writes: t.writes(), touched: t.touched}
-		for _, w := range m.writes {
-			m.bytes += int64(len(w.Key) + len(w.Value))
-		}
-		for _, k := range m.touched {
-			m.bytes += int64(len(k))
-		}
+		m.measure()
 		if err := db.committer.accept(t.base, own, m); err != nil {
 			return res, errors.Is(err, errConflict), err
 		}
@@ -313,6 +308,8 @@ func (db *DB) attempt(ctx context.Context, t *txn, req *requested, fn func(*txn)
 	return res, false, nil
 }
 
+var errEndedGoroutine = errors.New("engine: the function ended its goroutine")
+
 // execute runs fn on a goroutine of its own, until it returns or its time is up. Then the transaction is dead: fn may go on
 // running, but every call that it makes fails. The snapshot is closed when fn has returned.
 func (db *DB) execute(t *txn, fn func() ([]byte, error)) ([]byte, error) {
@@ -327,21 +324,25 @@ func (db *DB) execute(t *txn, fn func() ([]byte, error)) ([]byte, error) {
 	var late sync.Mutex // guards abandoned
 	abandoned := false
 	go func() {
-		value, err := guarded(fn)
-		late.Lock()
-		t.dead.Store(true)
-		t.snap.Close()
-		if abandoned {
-			db.abandoned.Add(-1)
-		}
-		late.Unlock()
-		if t.poison != nil && err == nil {
-			err = t.poison
-		}
-		if err == nil {
-			err = db.checkResult(value)
-		}
-		done <- outcome{value, err}
+		value, err := []byte(nil), errEndedGoroutine
+		// Deferred, since fn may end its goroutine by runtime.Goexit, as the helpers of package testing do.
+		defer func() {
+			late.Lock()
+			t.dead.Store(true)
+			t.snap.Close()
+			if abandoned {
+				db.abandoned.Add(-1)
+			}
+			late.Unlock()
+			if t.poison != nil && err == nil {
+				err = t.poison
+			}
+			if err == nil {
+				err = db.checkResult(value)
+			}
+			done <- outcome{value, err}
+		}()
+		value, err = guarded(fn)
 	}()
 	timer := time.NewTimer(db.limits.FunctionTime)
 	defer timer.Stop()

@@ -141,15 +141,15 @@ func (t *txn) get(key string) ([]byte, bool, error) {
 	return t.lookup(t.view, key)
 }
 
-// countRead counts a document against the limits.
+// countRead counts a document against the limits. A call that exceeds one fails, even where its function ignores the error.
 func (t *txn) countRead(raw []byte) error {
 	t.readDocs++
 	t.readBytes += int64(len(raw))
 	if t.readDocs > t.db.limits.ReadDocuments {
-		return &LimitError{"ReadDocuments", int64(t.db.limits.ReadDocuments)}
+		return t.poisonWith(&LimitError{"ReadDocuments", int64(t.db.limits.ReadDocuments)})
 	}
 	if t.readBytes > t.db.limits.ReadBytes {
-		return &LimitError{"ReadBytes", t.db.limits.ReadBytes}
+		return t.poisonWith(&LimitError{"ReadBytes", t.db.limits.ReadBytes})
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func (t *txn) beginWrite(c *collection) error {
 		return fmt.Errorf("engine: write to %s in a read-only transaction", c.name)
 	}
 	if t.writeDocs >= t.db.limits.WriteDocuments {
-		return &LimitError{"WriteDocuments", int64(t.db.limits.WriteDocuments)}
+		return t.poisonWith(&LimitError{"WriteDocuments", int64(t.db.limits.WriteDocuments)})
 	}
 	return nil
 }
@@ -119,7 +119,7 @@ func (t *txn) admit(c *collection, id rawID, ch *Change) error {
 		return &LimitError{"DocumentBytes", int64(t.db.limits.DocumentBytes)}
 	}
 	if t.writeBytes+int64(len(ch.After)) > t.db.limits.WriteBytes {
-		return &LimitError{"WriteBytes", t.db.limits.WriteBytes}
+		return t.poisonWith(&LimitError{"WriteBytes", t.db.limits.WriteBytes})
 	}
 	for _, x := range c.indexes {
 		key, complete, err := x.key(id, ch.After)
