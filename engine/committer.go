@@ -71,6 +71,23 @@ type member struct {
 	done    chan struct{}
 }
 
+// measure counts the bytes that a member adds to its group at the most.
+func (m *member) measure() {
+	m.bytes = binary.MaxVarintLen32
+	for _, w := range m.writes {
+		m.bytes += int64(len(w.Key) + len(w.Value))
+		if w.Key[0] == spaceSession {
+			m.bytes += rowOverhead
+		}
+	}
+	for _, k := range m.touched {
+		m.bytes += int64(len(k)) + touchedOverhead
+	}
+}
+
+// touchedOverhead is the most that the length of a touched key takes in the log.
+const touchedOverhead = 3
+
 // waiter is an answer computed on tentative state, waiting for that state to be durable.
 type waiter struct {
 	seq  uint64

@@ -1,31 +1,119 @@
 package engine
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/mimosadb/mimosa/engine/internal/doctype"
 	"github.com/mimosadb/mimosa/engine/storage"
 )
 
 // What a mutation with a RequestID gave is recorded in its own transaction, under (session, request), so that a resend finds
-// it. A transaction sees one record a key. In the store the records that one group holds of one session share a row, under
-// the highest of their requests, since rows are what a commit pays for; a lookup is a scan for the first row at or above.
+// it. A transaction sees one record a key. In the store the records that one group holds of one session share rows, since rows
+// are what a commit pays for: a row holds requests that follow one another without a gap, and stands under the highest.
+//
+// A lookup is a scan for the first row at or above the request. That finds it whatever was committed in which order: were
+// there a row in between, its request would be one of those that the right row holds, and no request is recorded twice.
 
 // requestRecord is what is kept of one mutation.
 type requestRecord struct {
-	Hash   []byte          `json:"h"`           // of function and canonical arguments
-	Caller string          `json:"c,omitempty"` // the principal's key
-	Value  json.RawMessage `json:"v"`
-	Log    []string        `json:"l,omitempty"`
+	Hash   []byte // of function and canonical arguments
+	Caller string // the principal's key
+	Value  json.RawMessage
+	Log    []string
 }
 
-// requestRow is what a store holds of one session and group.
-type requestRow struct {
-	Requests []uint64        `json:"r"`
-	Records  []requestRecord `json:"d"`
+// recordVersion and rowVersion begin the encodings of a record and of a row.
+//
+//	record  version, 1 | hash | caller | number of log lines | each log line | value, to the end
+//	row     version, 1 | of each record: request, record
+//
+// Numbers are unsigned varints, and whatever has no end of its own is preceded by its length.
+const (
+	recordVersion = 1
+	rowVersion    = 1
+
+	// rowOverhead is the most that a record takes in a row beside itself.
+	rowOverhead = 1 + binary.MaxVarintLen64 + binary.MaxVarintLen32
+	// maxRecordBytes is what a store takes in one value.
+	maxRecordBytes = storage.MaxValue - rowOverhead
+)
+
+func (r *requestRecord) encode() []byte {
+	b := []byte{recordVersion}
+	b = appendBytes(b, r.Hash)
+	b = appendBytes(b, []byte(r.Caller))
+	b = binary.AppendUvarint(b, uint64(len(r.Log)))
+	for _, l := range r.Log {
+		b = appendBytes(b, []byte(l))
+	}
+	return append(b, r.Value...)
+}
+
+func decodeRecord(b []byte) (*requestRecord, error) {
+	d := rowReader{b: b}
+	if d.byte() != recordVersion {
+		return nil, errSessionRow
+	}
+	r := &requestRecord{Hash: d.bytes(), Caller: string(d.bytes())}
+	for range d.number() {
+		if d.bad {
+			break
+		}
+		r.Log = append(r.Log, string(d.bytes()))
+	}
+	r.Value = d.b
+	if d.bad {
+		return nil, errSessionRow
+	}
+	return r, nil
+}
+
+var errSessionRow = fmt.Errorf("engine: %w: session record", storage.ErrCorrupt)
+
+func appendBytes(dst, b []byte) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
+}
+
+// rowReader takes a row apart. Once it is bad, it gives zeros.
+type rowReader struct {
+	b   []byte
+	bad bool
+}
+
+func (d *rowReader) byte() byte {
+	if len(d.b) == 0 {
+		d.bad = true
+		return 0
+	}
+	v := d.b[0]
+	d.b = d.b[1:]
+	return v
+}
+
+func (d *rowReader) number() uint64 {
+	v, n := binary.Uvarint(d.b)
+	if d.bad || n <= 0 {
+		d.bad = true
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *rowReader) bytes() []byte {
+	n := d.number()
+	if d.bad || n > uint64(len(d.b)) {
+		d.bad = true
+		return nil
+	}
+	v := d.b[:n:n]
+	d.b = d.b[n:]
+	return v
 }
 
 func callHash(c Call) ([]byte, error) {
@@ -57,8 +145,8 @@ func (t *txn) lookupRequest(r RequestID) (*requestRecord, storage.Timestamp, err
 	key := requestKey(r)
 	t.reads.AddPoint([]byte(key))
 	if e, ok := t.view.Get(key); ok && !e.deleted {
-		rec := new(requestRecord)
-		return rec, 0, json.Unmarshal(e.value, rec)
+		rec, err := decodeRecord(e.value)
+		return rec, 0, err
 	}
 	prefix := sessionPrefix(r.Session)
 	hi := append(prefix[:len(prefix)-1:len(prefix)-1], 1)
@@ -66,14 +154,19 @@ func (t *txn) lookupRequest(r RequestID) (*requestRecord, storage.Timestamp, err
 		if err != nil {
 			return nil, 0, err
 		}
-		var row requestRow
-		if err := json.Unmarshal(kv.Value, &row); err != nil || len(row.Requests) != len(row.Records) {
-			return nil, 0, fmt.Errorf("engine: %w: session record", storage.ErrCorrupt)
+		row := rowReader{b: kv.Value}
+		if row.byte() != rowVersion {
+			return nil, 0, errSessionRow
 		}
-		for i, n := range row.Requests {
-			if n == r.Request {
-				return &row.Records[i], kv.Written, nil
+		for len(row.b) > 0 && !row.bad {
+			n, record := row.number(), row.bytes()
+			if n == r.Request && !row.bad {
+				rec, err := decodeRecord(record)
+				return rec, kv.Written, err
 			}
+		}
+		if row.bad {
+			return nil, 0, errSessionRow
 		}
 	}
 	return nil, 0, nil
@@ -81,9 +174,9 @@ func (t *txn) lookupRequest(r RequestID) (*requestRecord, storage.Timestamp, err
 
 // recordRequest adds the record of a mutation to its transaction.
 func (t *txn) recordRequest(r RequestID, rec requestRecord) error {
-	raw, err := json.Marshal(rec)
-	if err != nil {
-		return err
+	raw := rec.encode()
+	if len(raw) > maxRecordBytes {
+		return &LimitError{"ResultBytes", maxRecordBytes}
 	}
 	key := requestKey(r)
 	t.set(key, raw, false)
@@ -93,42 +186,40 @@ func (t *txn) recordRequest(r RequestID, rec requestRecord) error {
 
 // requestRows gathers the records of a group by session.
 type requestRows struct {
-	rows  map[string]*requestRow
+	rows  map[string][]storage.Write
 	order []string
-	bad   error
 }
 
-func newRequestRows() *requestRows { return &requestRows{rows: map[string]*requestRow{}} }
+func newRequestRows() *requestRows { return &requestRows{rows: map[string][]storage.Write{}} }
 
 func (r *requestRows) add(w storage.Write) {
-	cut := len(w.Key) - 8
-	prefix := string(w.Key[:cut])
-	row := r.rows[prefix]
-	if row == nil {
-		row = &requestRow{}
-		r.rows[prefix] = row
+	prefix := string(w.Key[:len(w.Key)-8])
+	if r.rows[prefix] == nil {
 		r.order = append(r.order, prefix)
 	}
-	row.Requests = append(row.Requests, binary.BigEndian.Uint64(w.Key[cut:]))
-	row.Records = append(row.Records, requestRecord{})
-	if err := json.Unmarshal(w.Value, &row.Records[len(row.Records)-1]); err != nil {
-		r.bad = err
-	}
+	r.rows[prefix] = append(r.rows[prefix], w)
 }
 
 func (r *requestRows) writes() []storage.Write {
 	var out []storage.Write
 	for _, prefix := range r.order {
-		row := r.rows[prefix]
+		records := r.rows[prefix]
+		slices.SortFunc(records, func(a, b storage.Write) int { return bytes.Compare(a.Key, b.Key) })
+		var row storage.Write
 		var high uint64
-		for _, n := range row.Requests {
-			high = max(high, n)
+		for _, w := range records {
+			n := binary.BigEndian.Uint64(w.Key[len(prefix):])
+			if row.Key != nil && (n != high+1 || len(row.Value)+rowOverhead+len(w.Value) > storage.MaxValue) {
+				out = append(out, row)
+				row = storage.Write{}
+			}
+			if row.Key == nil {
+				row.Value = []byte{rowVersion}
+			}
+			row.Key, high = w.Key, n
+			row.Value = appendBytes(binary.AppendUvarint(row.Value, n), w.Value)
 		}
-		raw, err := json.Marshal(row)
-		if err != nil {
-			continue // records were made by json.Marshal, so they cannot fail here
-		}
-		out = append(out, storage.Write{Key: binary.BigEndian.AppendUint64([]byte(prefix), high), Value: raw})
+		out = append(out, row)
 	}
 	return out
 }
