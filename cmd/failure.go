@@ -1,0 +1,74 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"strings"
+	"syscall"
+
+	"github.com/mimosadb/mimosa/engine/storage/badgerstore"
+)
+
+// failure marks an error of a command, which is for the person who started the program to read.
+type failure struct{ err error }
+
+// Error returns the error's text on one line.
+func (f *failure) Error() string { return oneLine(f.err) }
+
+func (f *failure) Unwrap() error { return f.err }
+
+// oneLine joins the lines of an error, which joined errors have.
+func oneLine(err error) string {
+	var lines []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
+}
+
+// windowsInUse is EADDRINUSE as Windows has it, where syscall.EADDRINUSE is something else.
+const windowsInUse = syscall.Errno(10048)
+
+// explainListen says why a port could not be had, and what to do.
+func explainListen(err error, addr string) error {
+	var dns *net.DNSError
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, windowsInUse):
+		return fmt.Errorf("%s is in use by another program; end that one, or choose another address with --addr", addr)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("not allowed to listen on %s; choose a port above 1023 with --addr", addr)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%s is not an address of this machine; choose another with --addr", addr)
+	case errors.As(err, &dns):
+		return fmt.Errorf("the host or port of %s is not known; choose another address with --addr", addr)
+	}
+	return fmt.Errorf("cannot listen on %s: %w", addr, reason(err))
+}
+
+// explainData says why a data folder could not be opened, and what to do.
+func explainData(err error, dir string) error {
+	switch {
+	case errors.Is(err, badgerstore.ErrLocked):
+		return fmt.Errorf("the data folder %s is in use by another program; end that one, or choose another folder with --data", dir)
+	case errors.Is(err, badgerstore.ErrNotWritable):
+		return fmt.Errorf("the data folder %s cannot be written to (%w); choose another with --data", dir, reason(err))
+	case errors.Is(err, badgerstore.ErrNewerFormat):
+		return fmt.Errorf("the data folder %s was written by a newer version of this program; use that one, or choose another folder with --data", dir)
+	case errors.Is(err, badgerstore.ErrForeign):
+		return fmt.Errorf("the data folder %s holds the data of another program; choose another folder with --data", dir)
+	}
+	return fmt.Errorf("cannot open the database in %s: %w", dir, err)
+}
+
+// reason is what the operating system said, without what was being done, which the line says already.
+func reason(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
+}

@@ -1,0 +1,27 @@
+// Command mimosa is a small school: people sign up for a course and talk in its room. It shows what a program built on Mimosa
+// looks like: school.go holds its types, functions and triggers, web/ its page, and package cmd does the rest.
+//
+//	go run ./cmd/mimosa
+package main
+
+import (
+	"embed"
+	"io/fs"
+
+	"github.com/mimosadb/mimosa/cmd"
+)
+
+//go:embed web
+var web embed.FS
+
+func main() {
+	page, err := fs.Sub(web, "web")
+	if err != nil { // only for a name that is not a path
+		panic(err)
+	}
+	s := newSchool()
+	cmd.Main(cmd.App{
+		Name: "mimosa", About: "A small school on Mimosa, the reactive document database.",
+		Schema: s.schema, Auth: s.auth, Seed: s.seed, Static: page,
+	})
+}
