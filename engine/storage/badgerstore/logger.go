@@ -12,7 +12,7 @@ type badgerLogger struct{ log *slog.Logger }
 
 func (l badgerLogger) Errorf(format string, args ...any)   { l.write(slog.LevelError, format, args) }
 func (l badgerLogger) Warningf(format string, args ...any) { l.write(slog.LevelWarn, format, args) }
-func (l badgerLogger) Infof(format string, args ...any) { l.write(slog.LevelDebug, format, args) }
+func (l badgerLogger) Infof(format string, args ...any)    { l.write(slog.LevelDebug, format, args) }
 
 func (l badgerLogger) Debugf(format string, args ...any) { l.write(slog.LevelDebug, format, args) }
 
