@@ -73,14 +73,11 @@ func Run(t *testing.T, fresh func(t *testing.T) Harness) {
 		{"Concurrent", testConcurrent},
 		{"Handles", testHandles},
 		{"HandlesLeftBehind", testHandlesLeftBehind},
+		{"Model", testModel},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.test(t, fresh(t))
 		})
 	}
-	t.Run("Model", func(t *testing.T) {
-		t.Parallel()
-		testModel(t, fresh)
-	})
 }
