@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -71,14 +70,19 @@ func (a *app) jwks() map[string]*ecdsa.PublicKey {
 		if _, secret := k["d"]; secret || k["kty"] != "EC" || k["crv"] != "P-256" || k["alg"] != "ES256" || k["use"] != "sig" {
 			a.t.Fatalf("key %v", k)
 		}
-		num := func(s string) *big.Int {
-			b, err := base64.RawURLEncoding.DecodeString(s)
+		point := []byte{4} // uncompressed
+		for _, half := range []string{k["x"], k["y"]} {
+			b, err := base64.RawURLEncoding.DecodeString(half)
 			if err != nil || len(b) != 32 {
-				a.t.Fatalf("coordinate %q", s)
+				a.t.Fatalf("coordinate %q", half)
 			}
-			return new(big.Int).SetBytes(b)
+			point = append(point, b...)
 		}
-		out[k["kid"]] = &ecdsa.PublicKey{Curve: elliptic.P256(), X: num(k["x"]), Y: num(k["y"])}
+		public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		out[k["kid"]] = public
 	}
 	return out
 }

@@ -1,0 +1,407 @@
+package password_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mimosadb/mimosa/authmod"
+	"github.com/mimosadb/mimosa/authmod/password"
+	"github.com/mimosadb/mimosa/engine"
+	"github.com/mimosadb/mimosa/engine/enginetest"
+)
+
+type User struct{ authmod.UserFields }
+
+var cheap = password.Argon2id{Memory: 8, Passes: 1}
+
+type app struct {
+	t     *testing.T
+	db    *engine.DB
+	auth  *authmod.Auth
+	users *engine.Collection[User]
+
+	mu  sync.Mutex
+	now time.Time // guarded by mu
+}
+
+func setup(t *testing.T, o password.Options) *app {
+	t.Helper()
+	a := &app{t: t, now: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)}
+	if o.Crypto == nil {
+		o.Crypto = cheap
+	}
+	s := engine.NewSchema()
+	a.users = engine.Define[User](s, "users")
+	a.auth = authmod.New(s, a.users, authmod.Options{Modules: []authmod.Module{password.New(o)}})
+	a.db = enginetest.Open(t, s, func(o *engine.Options) {
+		o.Clock = func() time.Time { a.mu.Lock(); defer a.mu.Unlock(); return a.now }
+	})
+	return a
+}
+
+func (a *app) advance(d time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.now = a.now.Add(d)
+}
+
+func (a *app) call(flow, email, pw string) *engine.Error {
+	args, err := json.Marshal(map[string]any{
+		"provider": "password", "params": map[string]any{"flow": flow, "email": email, "password": pw},
+	})
+	if err != nil {
+		panic(err)
+	}
+	_, err = a.db.RunAction(context.Background(), engine.Call{Function: "auth:signIn", Args: args})
+	if err == nil {
+		return nil
+	}
+	var e *engine.Error
+	if !errors.As(err, &e) {
+		return engine.Errorf("uncoded", "%T %v", err, err)
+	}
+	return e
+}
+
+func (a *app) must(flow, email, pw string) {
+	a.t.Helper()
+	if err := a.call(flow, email, pw); err != nil {
+		a.t.Fatalf("%s: %s %v", flow, err.Code, err)
+	}
+}
+
+const secret = "correct horse battery staple"
+
+func encoded(t *testing.T, e *engine.Error) string {
+	t.Helper()
+	b, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// A wrong password and an unknown address give one answer, byte for byte, and cost one verification each.
+func TestWrongPasswordAndUnknownAddress(t *testing.T) {
+	t.Parallel()
+	crypto := &counting{Crypto: cheap}
+	a := setup(t, password.Options{Crypto: crypto})
+	a.must("signUp", "ada@example.com", secret)
+	a.must("signIn", "ada@example.com", secret)
+	before := crypto.verified.Load()
+	wrong := a.call("signIn", "ada@example.com", "wrong "+secret)
+	if n := crypto.verified.Load() - before; n != 1 {
+		t.Errorf("a wrong password costs %d verifications", n)
+	}
+	before = crypto.verified.Load()
+	unknown := a.call("signIn", "bob@example.com", secret)
+	if n := crypto.verified.Load() - before; n != 1 {
+		t.Errorf("an unknown address costs %d verifications", n)
+	}
+	if wrong == nil || wrong.Code != engine.CodeUnauthenticated || encoded(t, wrong) != encoded(t, unknown) {
+		t.Errorf("wrong password: %v, unknown address: %v", wrong, unknown)
+	}
+}
+
+// counting counts hashes and verifications, how many run at a time, and lets a test hold them up.
+type counting struct {
+	password.Crypto
+	hashed, verified, running, most atomic.Int64
+	hold                            chan struct{} // nil does not hold
+}
+
+func (c *counting) enter() func() {
+	n := c.running.Add(1)
+	for {
+		m := c.most.Load()
+		if n <= m || c.most.CompareAndSwap(m, n) {
+			break
+		}
+	}
+	if c.hold != nil {
+		<-c.hold
+	}
+	return func() { c.running.Add(-1) }
+}
+
+func (c *counting) Hash(pw string) (string, error) {
+	defer c.enter()()
+	c.hashed.Add(1)
+	return c.Crypto.Hash(pw)
+}
+
+func (c *counting) Verify(hash, pw string) (bool, error) {
+	defer c.enter()()
+	c.verified.Add(1)
+	return c.Crypto.Verify(hash, pw)
+}
+
+func TestFailuresAreLimited(t *testing.T) {
+	t.Parallel()
+	a := setup(t, password.Options{MaxFailures: 3})
+	a.must("signUp", "ada@example.com", secret)
+	for range 5 {
+		a.must("signIn", "ada@example.com", secret) // successes do not count
+	}
+	for _, email := range []string{"ada@example.com", "nobody@example.com"} {
+		for range 3 {
+			if err := a.call("signIn", email, "wrong "+secret); err == nil || err.Code != engine.CodeUnauthenticated {
+				t.Fatalf("%s: %v", email, err)
+			}
+		}
+		err := a.call("signIn", " "+strings.ToUpper(email), secret)
+		if err == nil || err.Code != engine.CodeBusy || encoded(t, err) == "" {
+			t.Fatalf("%s, fourth: %v", email, err)
+		}
+		if !strings.Contains(encoded(t, err), `"data":{"retryAfter":1200}`) {
+			t.Errorf("%s", encoded(t, err))
+		}
+	}
+	a.advance(20 * time.Minute)
+	a.must("signIn", "ada@example.com", secret)
+}
+
+// Guesses made all at once count like guesses made one after the other.
+func TestParallelFailuresAreLimited(t *testing.T) {
+	t.Parallel()
+	crypto := &counting{Crypto: cheap}
+	a := setup(t, password.Options{Crypto: crypto, MaxFailures: 4, MaxConcurrentHashes: 4})
+	a.must("signUp", "ada@example.com", secret)
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() { a.call("signIn", "ada@example.com", fmt.Sprint("guess number ", i)) })
+	}
+	all.Wait()
+	if n := crypto.verified.Load(); n > 4 {
+		t.Errorf("%d guesses were tried", n)
+	}
+}
+
+func TestTakenAddressesAreLimited(t *testing.T) {
+	t.Parallel()
+	crypto := &counting{Crypto: cheap}
+	a := setup(t, password.Options{Crypto: crypto, MaxFailures: 3})
+	a.must("signUp", "ada@example.com", secret)
+	for i := range 5 {
+		want := engine.CodeAlreadyExists
+		if i >= 3 {
+			want = engine.CodeBusy
+		}
+		if err := a.call("signUp", "ada@example.com", secret); err == nil || err.Code != want {
+			t.Errorf("sign-up %d: %v, want %s", i, err, want)
+		}
+	}
+	if n := crypto.hashed.Load(); n != 1 {
+		t.Errorf("%d hashes were made", n)
+	}
+	a.must("signIn", "ada@example.com", secret) // it does not lock the owner out
+}
+
+// Hashing is bounded: so many run, so many wait, the rest is turned away.
+func TestHashingIsBounded(t *testing.T) {
+	t.Parallel()
+	const slots, waiting = 2, 2 * 32
+	crypto := &counting{Crypto: cheap, hold: make(chan struct{})}
+	a := setup(t, password.Options{Crypto: crypto, MaxConcurrentHashes: slots, MaxFailures: -1})
+	const calls = 100
+	errs := make(chan *engine.Error, calls)
+	for i := range calls {
+		go func() { errs <- a.call("signUp", fmt.Sprintf("user%d@example.com", i), secret) }()
+	}
+	// Those that are turned away come back while all others are held.
+	for range calls - slots - waiting {
+		if err := <-errs; err == nil || err.Code != engine.CodeBusy {
+			t.Errorf("got %v, want busy", err)
+		}
+	}
+	close(crypto.hold)
+	for range slots + waiting {
+		if err := <-errs; err != nil {
+			t.Errorf("got %v", err)
+		}
+	}
+	if n := crypto.most.Load(); n > slots {
+		t.Errorf("%d hashed at a time", n)
+	}
+}
+
+// Whoever goes away while waiting is not hashed for.
+func TestWaitingEndsWithItsCaller(t *testing.T) {
+	t.Parallel()
+	crypto := &counting{Crypto: cheap, hold: make(chan struct{})}
+	a := setup(t, password.Options{Crypto: crypto, MaxConcurrentHashes: 1})
+	first := make(chan *engine.Error, 1)
+	go func() { first <- a.call("signUp", "first@example.com", secret) }()
+	for crypto.running.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	args := json.RawMessage(`{"provider":"password","params":{"flow":"signIn","email":"b@example.com","password":"` + secret + `"}}`)
+	if _, err := a.db.RunAction(ctx, engine.Call{Function: "auth:signIn", Args: args}); err == nil {
+		t.Error("a caller who has gone was served")
+	}
+	close(crypto.hold)
+	if err := <-first; err != nil {
+		t.Errorf("the one that was running: %v", err)
+	}
+	if n := crypto.verified.Load(); n != 0 {
+		t.Errorf("%d verifications", n)
+	}
+}
+
+func TestLengthIsCountedInCharacters(t *testing.T) {
+	t.Parallel()
+	a := setup(t, password.Options{})
+	for i, c := range []struct {
+		password, rule string
+	}{
+		{strings.Repeat("a", 14), "minLength"},
+		{strings.Repeat("a", 15), ""},
+		{strings.Repeat("é", 14), "minLength"},
+		{strings.Repeat("é", 15), ""},
+		{strings.Repeat("e\u0301", 14), "minLength"}, // composed, it has 14
+		{strings.Repeat("😀", 15), ""},
+		{strings.Repeat(" ", 15), ""}, // nothing is trimmed
+		{strings.Repeat("a", 1024), ""},
+		{strings.Repeat("a", 1025), "maxLength"},
+		{strings.Repeat("é", 513), "maxLength"},
+	} {
+		err := a.call("signUp", fmt.Sprintf("user%d@example.com", i), c.password)
+		switch {
+		case c.rule == "" && err != nil:
+			t.Errorf("%d: %v", i, err)
+		case c.rule != "" && (err == nil || len(err.Issues) != 1 || err.Issues[0].Path != "password" || err.Issues[0].Rule != c.rule):
+			t.Errorf("%d: %+v, want %s", i, err, c.rule)
+		}
+	}
+}
+
+// One password, typed on systems that compose differently.
+func TestPasswordsAreComposed(t *testing.T) {
+	t.Parallel()
+	a := setup(t, password.Options{MinLength: 8})
+	a.must("signUp", "ada@example.com", "cafe\u0301 au lait")
+	a.must("signIn", "ada@example.com", "café au lait")
+	for _, other := range []string{"Café au lait", "café au lait ", "cafe au lait"} {
+		if err := a.call("signIn", "ada@example.com", other); err == nil || err.Code != engine.CodeUnauthenticated {
+			t.Errorf("%q: %v", other, err)
+		}
+	}
+}
+
+func TestValidatePassword(t *testing.T) {
+	t.Parallel()
+	a := setup(t, password.Options{MinLength: 8, ValidatePassword: func(pw string) error {
+		switch {
+		case strings.Contains(pw, "plain"):
+			return errors.New("is on a list of leaked passwords")
+		case strings.Contains(pw, "coded"):
+			return engine.Errorf(engine.CodeInvalid, "no").WithIssues(engine.Issue{Rule: "digit", Message: "needs a digit"})
+		}
+		return nil
+	}})
+	for pw, want := range map[string]string{
+		"plain password": `[{"path":"password","rule":"password","message":"is on a list of leaked passwords"}]`,
+		"coded password": `[{"path":"password","rule":"digit","message":"needs a digit"}]`,
+	} {
+		err := a.call("signUp", "ada@example.com", pw)
+		if err == nil || err.Code != engine.CodeInvalid || !strings.Contains(encoded(t, err), want) {
+			t.Errorf("%q: %+v", pw, err)
+		}
+	}
+	a.must("signUp", "ada@example.com", "a fine password")
+}
+
+func TestProfileRefusals(t *testing.T) {
+	t.Parallel()
+	type form struct {
+		Invite string `json:"invite"`
+	}
+	a := setup(t, password.Options{MinLength: 8, Profile: authmod.NewProfile(func(p form) (User, error) {
+		switch p.Invite {
+		case "coded":
+			return User{}, engine.Errorf(engine.CodeForbidden, "the invitation is used up")
+		case "issue":
+			return User{}, engine.Errorf(engine.CodeInvalid, "no").WithIssues(engine.Issue{Path: "invite", Rule: "invite", Message: "is unknown"})
+		case "fault":
+			return User{}, errors.New("database password is hunter2")
+		case "panic":
+			panic("hunter2")
+		}
+		return User{}, nil
+	})})
+	try := func(invite, pw string) *engine.Error {
+		args, _ := json.Marshal(map[string]any{"provider": "password", "params": map[string]any{
+			"flow": "signUp", "email": "ada@example.com", "password": pw, "invite": invite,
+		}})
+		_, err := a.db.RunAction(context.Background(), engine.Call{Function: "auth:signIn", Args: args})
+		var e *engine.Error
+		errors.As(err, &e)
+		return e
+	}
+	if err := try("coded", secret); err == nil || err.Code != engine.CodeForbidden || err.Message != "the invitation is used up" {
+		t.Errorf("a coded refusal: %+v", err)
+	}
+	if err := try("issue", "short"); err == nil || len(err.Issues) != 2 || err.Issues[0].Path != "invite" || err.Issues[1].Path != "password" {
+		t.Errorf("a refusal with an issue: %+v", err)
+	}
+	for _, invite := range []string{"fault", "panic"} {
+		if err := try(invite, secret); err == nil || err.Code != engine.CodeInternal || strings.Contains(encoded(t, err), "hunter2") {
+			t.Errorf("%s: %+v", invite, err)
+		}
+	}
+	if err := try("right", secret); err != nil {
+		t.Errorf("and the right one: %+v", err)
+	}
+	a.must("signIn", "ada@example.com", secret) // the address came along though the form's type has no field for it
+}
+
+// A hash that is weaker than today's is replaced when its owner signs in; nobody else can bring that about.
+func TestOutdatedHashesAreRenewed(t *testing.T) {
+	t.Parallel()
+	crypto := &switching{now: password.Scrypt{LogN: 4, R: 1, P: 1}}
+	a := setup(t, password.Options{Crypto: crypto, MinLength: 8})
+	a.must("signUp", "ada@example.com", secret)
+	crypto.set(cheap)
+	if a.call("signIn", "ada@example.com", "wrong password") == nil {
+		t.Fatal("a wrong password is right")
+	}
+	if n := crypto.made.Load(); n != 2 { // sign-up and decoy
+		t.Errorf("%d hashes made before the owner came", n)
+	}
+	a.must("signIn", "ada@example.com", secret)
+	if n := crypto.made.Load(); n != 3 {
+		t.Errorf("%d hashes made once the owner came, want one more", n)
+	}
+	a.must("signIn", "ada@example.com", secret)
+	if n := crypto.made.Load(); n != 3 {
+		t.Errorf("%d hashes made: it is renewed again and again", n)
+	}
+	if a.call("signIn", "ada@example.com", "wrong password") == nil {
+		t.Error("a wrong password is right")
+	}
+}
+
+type switching struct {
+	mu   sync.Mutex
+	now  password.Crypto // guarded by mu
+	made atomic.Int64
+}
+
+func (s *switching) set(c password.Crypto) { s.mu.Lock(); defer s.mu.Unlock(); s.now = c }
+
+func (s *switching) get() password.Crypto { s.mu.Lock(); defer s.mu.Unlock(); return s.now }
+
+func (s *switching) Hash(pw string) (string, error) { s.made.Add(1); return s.get().Hash(pw) }
+
+func (s *switching) Verify(hash, pw string) (bool, error) { return s.get().Verify(hash, pw) }
+
+func (s *switching) Outdated(hash string) bool { return s.get().(password.Rehasher).Outdated(hash) }
