@@ -21,6 +21,9 @@ func Equal(a, b []byte) bool {
 	if bytes.Equal(a, b) {
 		return true
 	}
+	if compare(&scanner{data: a}, &scanner{data: b}, 0) == different {
+		return false
+	}
 	ca, err := Canonical(a)
 	if err != nil {
 		return false
@@ -91,28 +94,43 @@ func rewrite(dst []byte, s *scanner, sorted bool) []byte {
 	return appendFloat(dst, f, 64)
 }
 
+// rewriteSorted writes the members in the order in which they come, which mostly is the right one or near it, and puts them in
+// order afterwards: what is nested is looked at once.
 func rewriteSorted(dst []byte, s *scanner) []byte {
-	type member struct{ name, value []byte }
-	var members []member
+	type member struct {
+		name     []byte
+		from, to int // in dst, the comma before it not counted
+	}
+	var room [16]member
+	members, sorted := room[:0], true
 	s.pos++
+	dst = append(dst, '{')
+	start := len(dst)
 	for first := true; ; first = false {
 		name, more, _ := s.member(first)
 		if !more {
 			break
 		}
-		s.next()
-		start := s.pos
-		_ = s.skip(0) // check has bounded the depth
-		members = append(members, member{name, s.data[start:s.pos]})
+		if !first {
+			dst = append(dst, ',')
+			sorted = sorted && bytes.Compare(members[len(members)-1].name, name) < 0
+		}
+		from := len(dst)
+		dst = append(appendString(dst, view(name)), ':')
+		dst = rewrite(dst, s, true)
+		members = append(members, member{name, from, len(dst)})
+	}
+	if sorted {
+		return append(dst, '}')
 	}
 	slices.SortFunc(members, func(a, b member) int { return bytes.Compare(a.name, b.name) })
-	dst = append(dst, '{')
+	was := bytes.Clone(dst[start:])
+	dst = dst[:start]
 	for i, m := range members {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(appendString(dst, view(m.name)), ':')
-		dst = appendCanonical(dst, m.value)
+		dst = append(dst, was[m.from-start:m.to-start]...)
 	}
 	return append(dst, '}')
 }

@@ -22,7 +22,8 @@ func check(raw []byte) *ValueError { return checkAt(raw, 0) }
 
 // checkAt is check for what stands inside depth levels of something else.
 func checkAt(raw []byte, depth int) *ValueError {
-	c := checker{scanner: scanner{data: raw}, seed: nameSeed}
+	var room [24]nameSum // enough for most values, and it stays on the stack
+	c := checker{scanner: scanner{data: raw}, seed: nameSeed, names: room[:0]}
 	if !utf8.Valid(raw) {
 		return valueErr(ruleJSON, msgUnicode)
 	}

@@ -37,7 +37,8 @@ func (t *Type) Validate(raw []byte, o ValidateOptions) []Issue {
 	if err := check(raw); err != nil {
 		return []Issue{err.Issue()}
 	}
-	w := walker{scanner: scanner{data: raw}, t: t, o: o}
+	var room [8]step
+	w := walker{scanner: scanner{data: raw}, t: t, o: o, at: room[:0]}
 	w.value(t.shape)
 	return tidy(w.issues)
 }
@@ -107,34 +108,24 @@ func (w *walker) value(sh *shape) {
 		w.pass()
 		return
 	}
+	// Each of the following takes the value from its start.
 	start := w.pos
-	done := false
-	again := func() {
-		w.pos = start
-		done = true
-	}
 	for _, s := range sh.all {
-		again()
+		w.pos = start
 		w.value(s)
 	}
-	if len(sh.any) > 0 {
-		again()
-		if w.matches(sh.any, start) == 0 {
-			w.report("anyOf", "fits none of the allowed forms")
-		}
+	if len(sh.any) > 0 && w.matches(sh.any, start) == 0 {
+		w.report("anyOf", "fits none of the allowed forms")
 	}
-	if len(sh.one) > 0 {
-		again()
-		if w.matches(sh.one, start) != 1 {
-			w.report("oneOf", "does not fit exactly one of the allowed forms")
-		}
+	if len(sh.one) > 0 && w.matches(sh.one, start) != 1 {
+		w.report("oneOf", "does not fit exactly one of the allowed forms")
 	}
 	if sh.general != nil {
-		again()
+		w.pos = start
 		w.pass()
 		w.generally(sh.general, w.data[start:w.pos])
 	}
-	if sh.own || !done {
+	if sh.own {
 		w.pos = start
 		w.own(sh, c)
 	}
@@ -438,10 +429,10 @@ func (w *walker) object(sh *shape) {
 			w.value(sh.props[i].shape)
 		case system && string(name) == memberID:
 			hasID = true
-			w.value(&shape{own: true, types: isStr, typeMsg: msgType["string"], target: w.t.typ, minLen: -1, maxLen: -1})
+			w.system(isStr, "string")
 		case system && string(name) == memberCreated:
 			hasTime = true
-			w.value(&shape{own: true, types: isNum, typeMsg: msgType["number"]})
+			w.system(isNum, "number")
 		default:
 			w.unknown(sh, name)
 		}
@@ -467,6 +458,15 @@ func (w *walker) object(sh *shape) {
 	if sh.maxProps >= 0 && n > sh.maxProps {
 		w.reportf("maxProperties", "must have at most %d member%s", sh.maxProps, plural(sh.maxProps))
 	}
+}
+
+// system looks at the value of _id or _creationTime.
+func (w *walker) system(want types, name string) {
+	sh := shape{own: true, types: want, typeMsg: msgType[name], minLen: -1, maxLen: -1}
+	if want == isStr {
+		sh.target = w.t.typ
+	}
+	w.value(&sh)
 }
 
 // unknown looks at a member that the shape does not name; the path is the member's.
