@@ -21,6 +21,7 @@ const room = setUpRoom(client, live);
 const view = () => document.body.dataset.view;
 
 let rooms = [];
+let about = new Map(); // what a course is about, by its name
 let mine = []; // names of the courses that the user takes
 let stopMine = () => {};
 
@@ -68,7 +69,7 @@ function showFrontRooms() {
       const [sign, words, counts] = li.children;
       paintMark(sign, r.course);
       setText(words.children[0], r.name);
-      setText(words.children[1], r.course);
+      setText(words.children[1], about.get(r.course) ?? r.course);
       setText(counts.children[0], plural(r.members, "member"));
       setText(counts.children[2], plural(r.messages, "message"));
     },
@@ -78,19 +79,20 @@ function showFrontRooms() {
 function showRooms() {
   list(byId("rooms"), rooms, {
     create: () => {
-      const words = append(element("span", "grow"), [element("span", "name"), element("span", "facts")]);
       const yours = append(element("span", "mine"), [element("span", "visually-hidden", "your course")]);
       yours.title = "Your course";
-      return append(element("li"), [append(element("a"), [mark(), words, yours])]);
+      const name = append(element("span", "name"), [element("span"), yours]);
+      return append(element("li"), [append(element("a"), [mark(), append(element("span", "grow"), [name, element("span", "facts")])])]);
     },
     update: (li, r) => {
       const a = li.firstElementChild;
       a.href = `#/room/${r._id}`;
       if (r._id === room.current) a.setAttribute("aria-current", "page");
       else a.removeAttribute("aria-current");
-      const [sign, words, yours] = a.children;
+      const [sign, words] = a.children;
+      const [name, yours] = words.firstElementChild.children;
       paintMark(sign, r.course);
-      setText(words.children[0], r.name);
+      setText(name, r.name);
       setText(words.children[1], `${plural(r.members, "member")}, ${plural(r.messages, "message")}`);
       yours.hidden = !mine.includes(r.course);
     },
@@ -117,6 +119,7 @@ function choose() {
   if (!found || found._id === room.current) return;
   room.enter(found);
   showRooms();
+  byId("rooms").querySelector("[aria-current]").scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
 // How things stand with the server. A short break is not worth a word.
@@ -157,7 +160,11 @@ byId("sign-out").addEventListener("click", async () => {
 addEventListener("hashchange", choose);
 
 live("users:me", {}, showMe);
-live("courses:list", {}, ({ value }) => entry.setCourses(value ?? []));
+live("courses:list", {}, ({ value }) => {
+  about = new Map((value ?? []).map((c) => [c.name, c.about]));
+  entry.setCourses(value ?? []);
+  showFrontRooms();
+});
 live("rooms:list", {}, ({ value }) => {
   rooms = value ?? rooms;
   showFrontRooms();

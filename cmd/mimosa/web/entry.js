@@ -117,14 +117,9 @@ export function setUpEntry(client) {
           input.type = "radio";
           input.name = "course";
           input.value = course.name;
-          const words = append(element("span"), [element("b"), element("span", "quiet small")]);
-          return append(element("label", "choice"), [input, words]);
+          return append(element("label", "choice"), [input, element("span")]);
         },
-        update: (label, course) => {
-          const [name, about] = label.children[1].children;
-          setText(name, course.name);
-          setText(about, course.about);
-        },
+        update: (label, course) => setText(label.lastElementChild, course.name),
       });
     },
   };
