@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -151,23 +152,31 @@ type reservation struct {
 // reserveFor bounds how long others wait for a reservation.
 const reserveFor = 50 * time.Millisecond
 
-// reserve holds back mutations that would write into reads until release is called or a short time has passed.
-func (c *committer) reserve(reads *interval.Set) (r *reservation, release func()) {
+// reserve holds back mutations that would write into reads until release is called or a short time has passed. own is an
+// earlier reservation of the same mutation, or nil; it is renewed and keeps its rank.
+func (c *committer) reserve(reads *interval.Set, own *reservation) *reservation {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.nextReserve++
-	r = &reservation{id: c.nextReserve, reads: reads, until: time.Now().Add(reserveFor), done: make(chan struct{})}
-	c.reservations = append(c.reservations, r)
-	return r, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		for i, x := range c.reservations {
-			if x == r {
-				c.reservations = append(c.reservations[:i:i], c.reservations[i+1:]...)
-				close(r.done)
-			}
-		}
+	until := time.Now().Add(reserveFor)
+	if own != nil {
+		own.reads, own.until = reads, until
+		return own
 	}
+	c.nextReserve++
+	own = &reservation{id: c.nextReserve, reads: reads, until: until, done: make(chan struct{})}
+	c.reservations = append(c.reservations, own)
+	return own
+}
+
+// release ends a reservation; nil is none.
+func (c *committer) release(r *reservation) {
+	if r == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reservations = slices.DeleteFunc(c.reservations, func(x *reservation) bool { return x == r })
+	close(r.done)
 }
 
 // heldBack returns a reservation that the touched keys would break. Older reservations go first, so that two of them cannot
@@ -184,11 +193,20 @@ func (c *committer) heldBack(own *reservation, touched []string) *reservation {
 	return nil
 }
 
+// admit measures a mutation, and refuses one that does not fit into a group even alone.
+func (c *committer) admit(m *member) error {
+	m.measure()
+	if n := c.maxWrites - groupOverheadRows; len(m.writes) > n {
+		return &LimitError{"TransactionRows", int64(n)}
+	}
+	if n := c.maxBytes - groupOverheadBytes; m.bytes > n {
+		return &LimitError{"TransactionBytes", n}
+	}
+	return nil
+}
+
 // accept fixes the place of a finished mutation in the commit order, or returns errConflict.
 func (c *committer) accept(base uint64, own *reservation, m *member) error {
-	if len(m.writes)+groupOverheadRows > c.maxWrites || m.bytes+groupOverheadBytes > c.maxBytes {
-		return &LimitError{"TransactionBytes", c.maxBytes}
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
@@ -202,8 +220,9 @@ func (c *committer) accept(base uint64, own *reservation, m *member) error {
 		if r == nil {
 			break
 		}
+		until := r.until // may be renewed meanwhile
 		c.mu.Unlock()
-		timer := time.NewTimer(time.Until(r.until))
+		timer := time.NewTimer(time.Until(until))
 		select {
 		case <-r.done:
 		case <-timer.C:
@@ -267,16 +286,29 @@ func (c *committer) remember(a accepted) {
 
 // await waits until an accepted mutation is durable and published. errConflict when it was taken back.
 func (c *committer) await(ctx context.Context, m *member) (storage.Timestamp, error) {
-	select {
-	case <-m.done:
-	case <-ctx.Done():
+	if err := wait(ctx, m.done); err != nil {
 		// The mutation is on its way and cannot be called back; only its caller has gone.
-		return 0, fmt.Errorf("%w: %w", ErrOutcomeUnknown, context.Cause(ctx))
+		return 0, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 	}
 	if m.dropped {
 		return 0, errConflict
 	}
 	return m.ts, m.err
+}
+
+// wait waits until done, or until the caller has gone. That the database is being closed is no reason to leave: the committer
+// ends after its calls.
+func wait(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	if err := context.Cause(ctx); !errors.Is(err, ErrClosed) {
+		return err
+	}
+	<-done
+	return nil
 }
 
 // settle waits until the state up to base is durable, for answers that wrote nothing but were computed on it. errConflict
@@ -287,10 +319,8 @@ func (c *committer) settle(ctx context.Context, base uint64, reads *interval.Set
 		w := waiter{base, make(chan struct{})}
 		c.waiters = append(c.waiters, w)
 		c.mu.Unlock()
-		select {
-		case <-w.done:
-		case <-ctx.Done():
-			return 0, context.Cause(ctx)
+		if err := wait(ctx, w.done); err != nil {
+			return 0, err
 		}
 		c.mu.Lock()
 	}
@@ -437,7 +467,8 @@ func (c *committer) publish(group []*member, ts storage.Timestamp, gone []string
 	c.mu.Lock()
 	c.stableTS = max(c.stableTS, ts)
 	c.flight = nil
-	if len(gone) > 0 && !c.unsafe {
+	tookBack := len(gone) > 0 && !c.unsafe
+	if tookBack {
 		group = append(group, c.takeBack(gone)...)
 	}
 	for _, m := range group {
@@ -448,7 +479,9 @@ func (c *committer) publish(group []*member, ts storage.Timestamp, gone []string
 	if len(c.queue) == 0 {
 		c.stableSeq = c.seq // the last ones may be of members that were dropped
 	}
-	c.settleTentative(group)
+	if !tookBack { // otherwise it was made anew, of the queue alone
+		c.settleTentative(group)
+	}
 	var ready []waiter
 	rest := c.waiters[:0]
 	for _, w := range c.waiters {
@@ -524,16 +557,18 @@ func (c *committer) fail(err error) {
 	c.logger.Error("commit failed; the database must be reopened", "error", err)
 	c.mu.Lock()
 	c.failure = err
-	members := append(append([]*member(nil), c.flight...), c.queue...)
-	waiters := c.waiters
+	flight, queue, waiters := c.flight, c.queue, c.waiters
 	c.flight, c.queue, c.waiters = nil, nil, nil
 	c.mu.Unlock()
-	for _, m := range members {
+	for _, m := range flight {
+		m.err = err
 		if errors.Is(err, storage.ErrOutcomeUnknown) {
 			m.err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
-		} else {
-			m.err = err
 		}
+		close(m.done)
+	}
+	for _, m := range queue { // never handed to the store, so it is known what became of them
+		m.err = err
 		close(m.done)
 	}
 	for _, w := range waiters {

@@ -133,6 +133,23 @@ func (db *DB) begin() error {
 	return nil
 }
 
+// enter begins a call from outside. It ends with its caller and with the database: the context says which.
+func (db *DB) enter(ctx context.Context) (_ context.Context, leave func(), err error) {
+	if inside(ctx) {
+		return nil, nil, ErrInsideFunction
+	}
+	if err := db.begin(); err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(db.life, func() { cancel(ErrClosed) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+		db.calls.Done()
+	}, nil
+}
+
 // Schema returns what the database was opened with.
 func (db *DB) Schema() *Schema { return db.schema }
 

@@ -189,10 +189,7 @@ func (x *index) key(id rawID, raw []byte) (key string, complete bool, err error)
 		complete = complete && present
 	}
 	if len(k) > maxKeyBytes {
-		return "", false, &Error{
-			Code: CodeTooLarge, Message: fmt.Sprintf("the values of index %s of %s are too large", x.name, x.coll.name),
-			Data: map[string]any{"limit": "IndexKeyBytes", "max": maxKeyBytes},
-		}
+		return "", false, fmt.Errorf("engine: index %s of %s: %w", x.name, x.coll.name, &LimitError{"IndexKeyBytes", maxKeyBytes})
 	}
 	return string(append(k, id[tagBytes:]...)), complete, nil
 }

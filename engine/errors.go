@@ -40,10 +40,14 @@ type Error struct {
 	cause error
 }
 
-// Errorf makes an error for the client. An operand of %w becomes its cause, for errors.Is and errors.As.
+// Errorf makes an error for the client. Operands of %w become its cause, for errors.Is and errors.As.
 func Errorf(c Code, format string, a ...any) *Error {
 	err := fmt.Errorf(format, a...)
-	return &Error{Code: c, Message: err.Error(), cause: errors.Unwrap(err)}
+	cause := errors.Unwrap(err)
+	if _, many := err.(interface{ Unwrap() []error }); many { //nolint:errorlint // of the error that was just made
+		cause = err
+	}
+	return &Error{Code: c, Message: err.Error(), cause: cause}
 }
 
 // With returns a copy of e that carries data, which must be encodable as JSON.
@@ -124,8 +128,11 @@ var (
 
 // LimitError says which limit a call exceeded. It reaches a client with code too_large.
 type LimitError struct {
-	Limit string // the field of Limits, such as "ReadDocuments"
-	Max   int64  // its value: documents, bytes, levels, or nanoseconds
+	// Limit is the field of Limits, such as "ReadDocuments"; "TransactionRows" or "TransactionBytes" for what the store takes
+	// in one transaction, documents and index entries; "IndexKeyBytes" for the values of one index entry.
+	Limit string
+	// Max is its value: documents, rows, bytes, levels, or nanoseconds.
+	Max int64
 }
 
 func (e *LimitError) Error() string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,13 +14,11 @@ import (
 
 // View runs fn on a consistent snapshot of the newest published state. fn's error is returned as it is.
 func (db *DB) View(ctx context.Context, fn func(*ReadTx) error) error {
-	if inside(ctx) {
-		return ErrInsideFunction
-	}
-	if err := db.begin(); err != nil {
+	ctx, leave, err := db.enter(ctx)
+	if err != nil {
 		return err
 	}
-	defer db.calls.Done()
+	defer leave()
 	t, err := db.newTxn(ctx, nil, false)
 	if err != nil {
 		return err
@@ -33,14 +32,12 @@ func (db *DB) View(ctx context.Context, fn func(*ReadTx) error) error {
 // written. An error that is ErrOutcomeUnknown, for instance since ctx ended while the commit was under way, leaves open
 // whether it took effect.
 func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
-	if inside(ctx) {
-		return ErrInsideFunction
-	}
-	if err := db.begin(); err != nil {
+	ctx, leave, err := db.enter(ctx)
+	if err != nil {
 		return err
 	}
-	defer db.calls.Done()
-	_, err := db.transact(ctx, nil, nil, func(t *txn) ([]byte, error) { return nil, fn(&Tx{t}) }, nil)
+	defer leave()
+	_, err = db.transact(ctx, nil, nil, func(t *txn) ([]byte, error) { return nil, fn(&Tx{t}) }, nil)
 	return err
 }
 
@@ -147,25 +144,18 @@ func (db *DB) find(c Call, k Kind) (*function, error) {
 
 // answer runs a call and turns its error into what its caller may see.
 func (db *DB) answer(ctx context.Context, c Call, k Kind, run func(context.Context, *function) (*Result, error)) (*Result, error) {
-	if inside(ctx) {
-		return &Result{}, ErrInsideFunction
-	}
-	if err := db.begin(); err != nil {
+	ctx, leave, err := db.enter(ctx)
+	if err != nil {
 		return &Result{}, err
 	}
-	defer db.calls.Done()
+	defer leave()
 	f, err := db.find(c, k)
 	if err != nil {
 		return &Result{}, db.public(c, err)
 	}
-	// A call ends with its caller, and with the database.
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stop := context.AfterFunc(db.life, func() { cancel(ErrClosed) })
-	defer stop()
 	res, err := run(ctx, f)
 	if err != nil {
-		res.Value = nil
+		res.Value, res.Timestamp = nil, 0
 		return res, db.public(c, err)
 	}
 	return res, nil
@@ -219,8 +209,7 @@ const triesBeforeReserve = 8
 // and read-only ones too, since they were computed on state that might not come to be.
 func (db *DB) transact(ctx context.Context, p Principal, req *requested, fn func(*txn) ([]byte, error), accepted func()) (*Result, error) {
 	var own *reservation
-	release := func() {}
-	defer func() { release() }()
+	defer func() { db.committer.release(own) }()
 	for try := 1; ; try++ {
 		if err := context.Cause(ctx); err != nil {
 			return &Result{}, err
@@ -237,8 +226,7 @@ func (db *DB) transact(ctx context.Context, p Principal, req *requested, fn func
 			return res, Errorf(CodeBusy, "too many conflicting writes; try again")
 		}
 		if try >= triesBeforeReserve {
-			release()
-			own, release = db.committer.reserve(&t.reads)
+			own = db.committer.reserve(&t.reads, own)
 		}
 	}
 }
@@ -246,7 +234,7 @@ func (db *DB) transact(ctx context.Context, p Principal, req *requested, fn func
 // attempt is one run of a mutation.
 func (db *DB) attempt(ctx context.Context, t *txn, req *requested, fn func(*txn) ([]byte, error), own *reservation, accepted func()) (res *Result, again bool, err error) {
 	res = &Result{}
-	replayed := false
+	replayed, replayedAt := false, Timestamp(0) // the function's, while it runs
 	value, fnErr := db.execute(t, func() ([]byte, error) {
 		if req == nil {
 			return fn(t)
@@ -261,7 +249,7 @@ func (db *DB) attempt(ctx context.Context, t *txn, req *requested, fn func(*txn)
 				return nil, Errorf(CodeConflict, "this request id was used for another call")
 			}
 			t.log = rec.Log
-			res.Timestamp = ts
+			replayedAt = ts
 			return rec.Value, nil
 		}
 		value, err := fn(t)
@@ -274,22 +262,29 @@ func (db *DB) attempt(ctx context.Context, t *txn, req *requested, fn func(*txn)
 		return value, t.recordRequest(req.id, requestRecord{Hash: req.rec.Hash, Caller: req.rec.Caller, Value: value, Log: t.log})
 	})
 	if t.runaway {
+		// What it read is not known, but its answer, too, waits for the state that it ran on.
+		if _, err := db.committer.settle(ctx, t.base, new(interval.Set)); err != nil && !errors.Is(err, errConflict) {
+			return res, false, err
+		}
 		return res, false, fnErr
 	}
 	res.Log, res.Trace = t.takeLog(), t.trace
 	t.reads.Seal()
 	if fnErr == nil && !replayed && len(t.own) > 0 {
-		m := &member{reads: &t.reads, writes: t.writes(), touched: t.touched}
-		m.measure()
-		if err := db.committer.accept(t.base, own, m); err != nil {
+		// A key that was touched more than once is logged, and looked for, once.
+		slices.Sort(t.touched)
+		m := &member{reads: &t.reads, writes: t.writes(), touched: slices.Compact(t.touched)}
+		if fnErr = db.committer.admit(m); fnErr == nil {
+			if err := db.committer.accept(t.base, own, m); err != nil {
+				return res, errors.Is(err, errConflict), err
+			}
+			if accepted != nil {
+				accepted()
+			}
+			ts, err := db.committer.await(ctx, m)
+			res.Value, res.Timestamp = value, ts
 			return res, errors.Is(err, errConflict), err
 		}
-		if accepted != nil {
-			accepted()
-		}
-		ts, err := db.committer.await(ctx, m)
-		res.Value, res.Timestamp = value, ts
-		return res, errors.Is(err, errConflict), err
 	}
 	if accepted != nil {
 		accepted()
@@ -301,9 +296,9 @@ func (db *DB) attempt(ctx context.Context, t *txn, req *requested, fn func(*txn)
 	if fnErr != nil {
 		return res, false, fnErr
 	}
-	res.Value, res.Replayed = value, replayed
-	if res.Timestamp == 0 {
-		res.Timestamp = ts
+	res.Value, res.Replayed, res.Timestamp = value, replayed, ts
+	if replayedAt != 0 {
+		res.Timestamp = replayedAt
 	}
 	return res, false, nil
 }
@@ -449,10 +444,11 @@ type Evaluation struct {
 // Evaluate runs a query at a published timestamp. The error is set only when it could not be run at all, because at is too
 // old for the store (storage.ErrTooOld), or the database or ctx ended.
 func (db *DB) Evaluate(ctx context.Context, at Timestamp, c Call) (*Evaluation, error) {
-	if err := db.begin(); err != nil {
+	ctx, leave, err := db.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
-	defer db.calls.Done()
+	defer leave()
 	f, err := db.find(c, KindQuery)
 	if err != nil {
 		// What is registered never changes, so such a result stays.
@@ -464,10 +460,11 @@ func (db *DB) Evaluate(ctx context.Context, at Timestamp, c Call) (*Evaluation, 
 // EvaluateIdentity resolves a principal at a published timestamp; its watch fires when that may have changed. A principal
 // that fails to resolve is nobody, with Err set.
 func (db *DB) EvaluateIdentity(ctx context.Context, at Timestamp, p Principal) (*Evaluation, error) {
-	if err := db.begin(); err != nil {
+	ctx, leave, err := db.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
-	defer db.calls.Done()
+	defer leave()
 	return db.evaluate(ctx, at, Call{Principal: p}, func(r *ReadTx) ([]byte, error) {
 		_, err := r.Identity()
 		return nil, err
