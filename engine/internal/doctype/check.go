@@ -2,6 +2,7 @@ package doctype
 
 import (
 	"hash/maphash"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -22,11 +23,18 @@ func check(raw []byte) *ValueError { return checkAt(raw, 0) }
 
 // checkAt is check for what stands inside depth levels of something else.
 func checkAt(raw []byte, depth int) *ValueError {
-	var room [24]nameSum // enough for most values, and it stays on the stack
-	c := checker{scanner: scanner{data: raw}, seed: nameSeed, names: room[:0]}
 	if !utf8.Valid(raw) {
 		return valueErr(ruleJSON, msgUnicode)
 	}
+	names := namePool.Get().(*[]nameSum)
+	c := checker{scanner: scanner{data: raw}, seed: nameSeed, names: *names}
+	defer func() {
+		clear(c.names[:cap(c.names)]) // they point into raw
+		if cap(c.names) <= 1024 {
+			*names = c.names[:0]
+			namePool.Put(names)
+		}
+	}()
 	if err := c.value(depth); err != nil {
 		return err
 	}
@@ -38,6 +46,12 @@ func checkAt(raw []byte, depth int) *ValueError {
 
 // nameSeed is only for finding equal names; no order and no result depends on it.
 var nameSeed = maphash.MakeSeed()
+
+// namePool lends the space for the names of open objects.
+var namePool = sync.Pool{New: func() any {
+	names := make([]nameSum, 0, 64)
+	return &names
+}}
 
 type checker struct {
 	scanner

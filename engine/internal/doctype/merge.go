@@ -37,9 +37,9 @@ func merge(dst []byte, n *node, stored, encoded []byte, root bool) []byte {
 		first = false
 		dst = append(appendString(dst, view(name)), ':')
 	}
-	for _, m := range en {
+	for _, m := range en.list {
 		put(m.name)
-		old, both := find(st, m.name)
+		old, both := st.find(m.name)
 		if inner := n.member(m.name); both && inner != nil {
 			dst = merge(dst, inner, old, m.value, false)
 		} else {
@@ -47,11 +47,11 @@ func merge(dst []byte, n *node, stored, encoded []byte, root bool) []byte {
 		}
 	}
 	if n.kind == kindStruct {
-		for _, m := range st {
+		for _, m := range st.list {
 			if n.member(m.name) != nil || root && (string(m.name) == memberID || string(m.name) == memberCreated) {
 				continue
 			}
-			if _, both := find(en, m.name); !both {
+			if _, both := en.find(m.name); !both {
 				put(m.name)
 				dst = append(dst, m.value...)
 			}
@@ -71,34 +71,61 @@ func (n *node) member(name []byte) *node {
 	return nil
 }
 
+// rawMembers is what an object holds, in its order.
+type rawMembers struct {
+	list   []rawMember
+	byName map[string]int // only of large objects
+	next   int            // where find looks first: both sides mostly come in the same order
+}
+
 type rawMember struct{ name, value []byte }
 
 // members lists what an object holds; false if raw is no object, or a special one.
-func members(raw []byte) (list []rawMember, ok bool) {
+func members(raw []byte) (m rawMembers, ok bool) {
 	s := scanner{data: raw}
 	if _, _, special := s.special(); special || !s.open('{') {
-		return nil, false
+		return m, false
 	}
 	for first := true; ; first = false {
 		name, more, ok := s.member(first)
 		if !ok {
-			return nil, false
+			return m, false
 		}
 		if !more {
-			return list, true
+			break
 		}
 		value, err := s.span(0)
 		if err != nil {
-			return nil, false
+			return m, false
 		}
-		list = append(list, rawMember{name, value})
+		m.list = append(m.list, rawMember{name, value})
 	}
+	if len(m.list) > 32 {
+		m.byName = make(map[string]int, len(m.list))
+		for i, one := range m.list {
+			m.byName[string(one.name)] = i
+		}
+	}
+	return m, true
 }
 
-func find(list []rawMember, name []byte) ([]byte, bool) {
-	for _, m := range list {
-		if bytes.Equal(m.name, name) {
-			return m.value, true
+func (m *rawMembers) find(name []byte) ([]byte, bool) {
+	if m.next < len(m.list) && bytes.Equal(m.list[m.next].name, name) {
+		m.next++
+		return m.list[m.next-1].value, true
+	}
+	if m.byName != nil {
+		i, ok := m.byName[string(name)]
+		if !ok {
+			return nil, false
+		}
+		m.next = i + 1
+		return m.list[i].value, true
+	}
+	for i := range m.list {
+		if bytes.Equal(m.list[i].name, name) {
+			m.next = i + 1
+			return m.list[i].value, true
 		}
 	}
 	return nil, false

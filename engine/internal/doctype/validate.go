@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -37,11 +38,20 @@ func (t *Type) Validate(raw []byte, o ValidateOptions) []Issue {
 	if err := check(raw); err != nil {
 		return []Issue{err.Issue()}
 	}
-	var room [8]step
-	w := walker{scanner: scanner{data: raw}, t: t, o: o, at: room[:0]}
+	at := stepPool.Get().(*[]step)
+	w := walker{scanner: scanner{data: raw}, t: t, o: o, at: *at}
 	w.value(t.shape)
+	clear(w.at[:cap(w.at)]) // they point into raw
+	*at = w.at[:0]
+	stepPool.Put(at)
 	return tidy(w.issues)
 }
+
+// stepPool lends the space for the path to where a walker is.
+var stepPool = sync.Pool{New: func() any {
+	at := make([]step, 0, 16)
+	return &at
+}}
 
 // A walker takes a value that check accepted along a shape. Every method consumes exactly the value it looks at.
 type walker struct {
