@@ -1,6 +1,7 @@
 // Runs the tests of the folders and files given: bundles each *.test.ts and *.test.tsx, then hands them to Node's runner,
-// whose summary is the last that is printed. Exits as the runner does; finding no test is a failure.
-import { spawn } from "node:child_process";
+// whose summary is the last that is printed. The tests against a real server get one built from test/server/app, unless
+// MIMOSA_TEST_SERVER names a program. Exits as the runner does; finding no test is a failure.
+import { spawn, spawnSync } from "node:child_process";
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,36 +9,30 @@ import { build } from "esbuild";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const args = process.argv.slice(2);
-const given = args.filter((arg) => !arg.startsWith("-"));
 const flags = args.filter((arg) => arg.startsWith("-"));
-
-const entryPoints = [];
-for (const path of given.length > 0 ? given : ["test"]) {
-  const full = resolve(root, path);
-  if ((await stat(full)).isFile()) {
-    entryPoints.push(full);
-    continue;
-  }
-  for (const entry of await readdir(full, { recursive: true })) {
-    if (/\.test\.tsx?$/.test(entry)) entryPoints.push(join(full, entry));
-  }
-}
-entryPoints.sort();
-if (entryPoints.length === 0) {
-  console.error(`no tests in ${given.join(" ")}`);
-  process.exit(1);
-}
-
+const paths = args.filter((arg) => !arg.startsWith("-"));
 // Beside node_modules' packages, so that what stays external resolves as it does from the sources. One folder a run, so
 // that two runs do not trip over each other.
 const outdir = join(root, "node_modules", ".cache", `tests-${process.pid}`);
-await rm(outdir, { recursive: true, force: true });
-await mkdir(outdir, { recursive: true });
-let code = 1;
-try {
+
+async function findTests() {
+  const found = [];
+  for (const path of paths.length > 0 ? paths : ["test"]) {
+    const full = resolve(root, path);
+    if ((await stat(full)).isFile()) found.push(full);
+    else {
+      for (const entry of await readdir(full, { recursive: true })) {
+        if (/\.test\.tsx?$/.test(entry)) found.push(join(full, entry));
+      }
+    }
+  }
+  return found.sort();
+}
+
+async function bundle(tests) {
   await build({
     absWorkingDir: root,
-    entryPoints,
+    entryPoints: tests,
     outbase: root,
     outdir,
     bundle: true,
@@ -50,8 +45,17 @@ try {
     outExtension: { ".js": ".mjs" },
     logLevel: "warning",
   });
-  const files = entryPoints.map((path) =>
-    relative(root, join(outdir, relative(root, path))).replace(/\.tsx?$/, ".mjs"));
+  return tests.map((path) => relative(root, join(outdir, relative(root, path))).replace(/\.tsx?$/, ".mjs"));
+}
+
+function buildServer() {
+  const program = join(outdir, "server");
+  const { status } = spawnSync("go", ["build", "-o", program, "./test/server/app"], { cwd: root, stdio: "inherit" });
+  process.env.MIMOSA_TEST_SERVER = program;
+  return status === 0;
+}
+
+async function run(files) {
   if (!flags.some((flag) => flag.startsWith("--test-reporter"))) {
     // The one whose last lines are the summary, also when a test fails, unless a person is looking.
     flags.push(`--test-reporter=${process.stdout.isTTY ? "spec" : "tap"}`);
@@ -61,8 +65,26 @@ try {
     stdio: "inherit",
   });
   for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => runner.kill(signal));
-  code = await new Promise((done) => runner.on("exit", (status) => done(status ?? 1)));
-} finally {
-  await rm(outdir, { recursive: true, force: true });
+  return new Promise((done) => runner.on("exit", (status) => done(status ?? 1)));
 }
-process.exit(code);
+
+async function main() {
+  const tests = await findTests();
+  if (tests.length === 0) {
+    console.error(`there are no tests in ${paths.join(" ")}`);
+    return 1;
+  }
+  await mkdir(outdir, { recursive: true });
+  try {
+    const needsServer = tests.some((path) => relative(root, path).startsWith(join("test", "server")));
+    if (needsServer && !process.env.MIMOSA_TEST_SERVER && !buildServer()) {
+      console.error("the test server does not build");
+      return 1;
+    }
+    return await run(await bundle(tests));
+  } finally {
+    await rm(outdir, { recursive: true, force: true });
+  }
+}
+
+process.exitCode = await main();
