@@ -81,6 +81,11 @@ func (a *Attempt) Account(id string) (*Account, error) {
 // Errors: ErrAccountExists, ErrNoAccount, ErrSecretChanged, and those of triggers, hooks and the database, which a module
 // returns as they are.
 func (a *Attempt) Complete(c Completion) (Answer, error) {
+	switch c.Mode {
+	case SignUp, LogIn, Either:
+	default:
+		return Answer{}, fmt.Errorf("authmod: completion mode %q", c.Mode)
+	}
 	in := completeArgs{
 		Provider: a.host.provider, Flow: a.flow, Mode: c.Mode, AccountID: c.AccountID, Secret: c.Secret, Expect: c.Expect,
 		Params: c.Params, State: c.State, User: c.User.doc,

@@ -103,6 +103,26 @@ func (m *module) logIn(a *authmod.Attempt) (authmod.Answer, error) {
 	if err := m.allow(a, key); err != nil {
 		return authmod.Answer{}, err
 	}
+	for try := 1; ; try++ {
+		out, err := m.check(a, email, password)
+		switch {
+		case errors.Is(err, authmod.ErrSecretChanged) && try < maxTries:
+			continue // verified against a hash that has been replaced since
+		case errors.Is(err, authmod.ErrNoAccount), errors.Is(err, authmod.ErrSecretChanged):
+			return authmod.Answer{}, errWrong
+		case err == nil:
+			m.failures.Reset(key)
+		}
+		return out, err
+	}
+}
+
+// maxTries bounds how often a password is verified again because its account has changed in between, by another device's
+// sign-in that renewed the hash for instance.
+const maxTries = 3
+
+// check verifies a password and, if it is right, signs in. Where there is no account the error is that of a wrong password.
+func (m *module) check(a *authmod.Attempt, email, password string) (authmod.Answer, error) {
 	account, err := a.Account(email)
 	if err != nil && !errors.Is(err, authmod.ErrNoAccount) {
 		return authmod.Answer{}, err
@@ -119,14 +139,7 @@ func (m *module) logIn(a *authmod.Attempt) (authmod.Answer, error) {
 	if !right {
 		return authmod.Answer{}, errWrong
 	}
-	out, err := a.Complete(c)
-	switch {
-	case errors.Is(err, authmod.ErrNoAccount), errors.Is(err, authmod.ErrSecretChanged):
-		return authmod.Answer{}, errWrong // deleted, or the password changed, since it was read
-	case err == nil:
-		m.failures.Reset(key)
-	}
-	return out, err
+	return a.Complete(c)
 }
 
 // verify checks a password, with as much work where there is no account as where there is one. It fills in what the

@@ -115,7 +115,11 @@ type counting struct {
 	password.Crypto
 	hashed, verified, running, most atomic.Int64
 	hold                            chan struct{} // nil does not hold
+	entered                         chan struct{} // told of each that begins to be held
 }
+
+// holdUp holds up what begins from now on, until close(c.hold).
+func (c *counting) holdUp() { c.hold, c.entered = make(chan struct{}), make(chan struct{}, 1000) }
 
 func (c *counting) enter() func() {
 	n := c.running.Add(1)
@@ -126,6 +130,7 @@ func (c *counting) enter() func() {
 		}
 	}
 	if c.hold != nil {
+		c.entered <- struct{}{}
 		<-c.hold
 	}
 	return func() { c.running.Add(-1) }
@@ -208,7 +213,8 @@ func TestTakenAddressesAreLimited(t *testing.T) {
 func TestHashingIsBounded(t *testing.T) {
 	t.Parallel()
 	const slots, waiting = 2, 2 * 32
-	crypto := &counting{Crypto: cheap, hold: make(chan struct{})}
+	crypto := &counting{Crypto: cheap}
+	crypto.holdUp()
 	a := setup(t, password.Options{Crypto: crypto, MaxConcurrentHashes: slots, MaxFailures: -1})
 	const calls = 100
 	errs := make(chan *engine.Error, calls)
@@ -235,13 +241,12 @@ func TestHashingIsBounded(t *testing.T) {
 // Whoever goes away while waiting is not hashed for.
 func TestWaitingEndsWithItsCaller(t *testing.T) {
 	t.Parallel()
-	crypto := &counting{Crypto: cheap, hold: make(chan struct{})}
+	crypto := &counting{Crypto: cheap}
+	crypto.holdUp()
 	a := setup(t, password.Options{Crypto: crypto, MaxConcurrentHashes: 1})
 	first := make(chan *engine.Error, 1)
 	go func() { first <- a.call("signUp", "first@example.com", secret) }()
-	for crypto.running.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	<-crypto.entered
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	args := json.RawMessage(`{"provider":"password","params":{"flow":"signIn","email":"b@example.com","password":"` + secret + `"}}`)
@@ -387,6 +392,54 @@ func TestOutdatedHashesAreRenewed(t *testing.T) {
 	}
 	if a.call("signIn", "ada@example.com", "wrong password") == nil {
 		t.Error("a wrong password is right")
+	}
+}
+
+// Devices that sign in at once, all of them against a hash that each is about to renew, are all let in.
+func TestParallelRenewals(t *testing.T) {
+	t.Parallel()
+	crypto := &switching{now: password.Scrypt{LogN: 4, R: 1, P: 1}}
+	a := setup(t, password.Options{Crypto: crypto, MinLength: 8, MaxConcurrentHashes: 8})
+	a.must("signUp", "ada@example.com", secret)
+	crypto.set(cheap)
+	const n = 8
+	errs := make([]*engine.Error, n)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { errs[i] = a.call("signIn", "ada@example.com", secret) })
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			t.Errorf("turned away with %s: %v", err.Code, err)
+		}
+	}
+}
+
+// What was verified must still hold in the transaction: a user who is deleted meanwhile does not get in.
+func TestAccountGoneWhileVerifying(t *testing.T) {
+	t.Parallel()
+	crypto := &counting{Crypto: cheap}
+	a := setup(t, password.Options{Crypto: crypto, MaxConcurrentHashes: 1})
+	a.must("signUp", "ada@example.com", secret)
+	a.must("signIn", "ada@example.com", secret) // the decoy is made
+	crypto.holdUp()
+	got := make(chan *engine.Error, 1)
+	go func() { got <- a.call("signIn", "ada@example.com", secret) }()
+	<-crypto.entered
+	err := a.db.Update(context.Background(), func(tx *engine.Tx) error {
+		u, err := a.users.All(tx).First()
+		if err != nil {
+			return err
+		}
+		return a.users.Delete(tx, u.ID)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(crypto.hold)
+	if err := <-got; err == nil || err.Code != engine.CodeUnauthenticated {
+		t.Errorf("got %v", err)
 	}
 }
 
