@@ -29,8 +29,9 @@ type DB struct {
 	logger    *slog.Logger
 	clock     func() time.Time
 
-	randMu sync.Mutex // guards rand
+	randMu sync.Mutex // guards rand and groups
 	rand   *rand.Rand
+	groups *rand.Rand
 
 	life   context.Context // ends with Close
 	end    context.CancelFunc
@@ -42,7 +43,7 @@ type DB struct {
 }
 
 // Open opens a database with what s declares. It returns all that is wrong with the registrations at once, each with its
-// place. It refuses a database in which documents break a schema that has changed, see Options.AllowInvalid, and one
+// place. Where it fails, Options.Store is closed. It refuses a database in which documents break a schema that has changed, see Options.AllowInvalid, and one
 // written by a newer version. New indexes are built before it returns.
 func Open(s *Schema, o Options) (*DB, error) {
 	s.mu.Lock()
@@ -50,7 +51,11 @@ func Open(s *Schema, o Options) (*DB, error) {
 	problems := errors.Join(s.problems...)
 	s.mu.Unlock()
 	if problems != nil {
-		return nil, fmt.Errorf("engine: wrong registrations:\n%w", problems)
+		problems = fmt.Errorf("engine: wrong registrations:\n%w", problems)
+		if o.Store != nil {
+			problems = errors.Join(problems, o.Store.Close())
+		}
+		return nil, problems
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
@@ -87,6 +92,12 @@ func Open(s *Schema, o Options) (*DB, error) {
 		db.end()
 		return nil, errors.Join(err, store.Close())
 	}
+	born, err := store.Head(db.life)
+	if err != nil {
+		return fail(err)
+	}
+	// A store's group ids are never used again, not even by a database that is reopened with the same seed.
+	db.groups = rand.New(rand.NewPCG(seed, uint64(born)))
 	if err := db.prepare(db.life); err != nil {
 		return fail(err)
 	}
@@ -195,8 +206,10 @@ func (db *DB) randomBits() uint64 {
 }
 
 func (db *DB) newGroupID() (id storage.GroupID) {
-	binary.LittleEndian.PutUint64(id[:8], db.randomBits())
-	binary.LittleEndian.PutUint64(id[8:], db.randomBits())
+	db.randMu.Lock()
+	defer db.randMu.Unlock()
+	binary.LittleEndian.PutUint64(id[:8], db.groups.Uint64())
+	binary.LittleEndian.PutUint64(id[8:], db.groups.Uint64())
 	return id
 }
 

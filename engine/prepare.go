@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/mimosadb/mimosa/engine/internal/doctype"
 	"github.com/mimosadb/mimosa/engine/storage"
@@ -25,8 +26,11 @@ type catalog struct {
 }
 
 type catalogedEntry struct {
-	Schema  string   `json:"schema"` // hash of the JSON Schema
-	Indexes []string `json:"indexes"`
+	// Schema is the hash of the JSON Schema that all documents satisfy; empty when some are known not to.
+	Schema string `json:"schema"`
+	// Indexes are those that are complete, Unfinished those of which there may be entries nevertheless.
+	Indexes    []string `json:"indexes"`
+	Unfinished []string `json:"unfinished,omitempty"`
 }
 
 var catalogKey = []byte{spaceMeta, 'c'}
@@ -55,25 +59,51 @@ func (db *DB) prepare(ctx context.Context) error {
 			return fmt.Errorf("%w: format %d, this one knows %d", ErrNewerFormat, known.Format, formatVersion)
 		}
 	}
-	changed := !ok
+	// First look at everything, and write nothing where something is refused: the program that the database belongs to must
+	// find it as it was.
+	var plans []*plan
 	var refusals []error
 	for _, c := range db.schema.collections {
-		was := known.Collections[c.name]
-		now := &catalogedEntry{Schema: schemaHash(c)}
-		for _, x := range c.indexes {
-			now.Indexes = append(now.Indexes, x.spec)
-		}
-		different, err := db.prepareCollection(ctx, snap, c, was, now)
+		p, err := db.plan(snap, c, known.Collections[c.name])
 		if err != nil {
 			refusals = append(refusals, err)
+			continue
 		}
-		changed = changed || different
-		known.Collections[c.name] = now
+		plans = append(plans, p)
 	}
-	if len(refusals) > 0 || !changed {
+	if len(refusals) > 0 {
 		return errors.Join(refusals...)
 	}
-	raw, err := json.Marshal(known)
+	changed, work := !ok, false
+	for _, p := range plans {
+		changed = changed || p.changed
+		work = work || len(p.drop)+len(p.build) > 0
+		known.Collections[p.coll.name] = p.during
+	}
+	if !changed {
+		return nil
+	}
+	// An index is off the catalog before its first entry goes, and on it after its last has come: wherever this is cut
+	// short, nobody trusts one that is not whole, and what is left of it is not forgotten.
+	if work && ok {
+		if err := db.writeCatalog(ctx, known); err != nil {
+			return err
+		}
+	}
+	for _, p := range plans {
+		if err := db.carryOut(ctx, snap, p); err != nil {
+			refusals = append(refusals, err)
+		}
+		known.Collections[p.coll.name] = p.after
+	}
+	if len(refusals) > 0 {
+		return errors.Join(refusals...)
+	}
+	return db.writeCatalog(ctx, known)
+}
+
+func (db *DB) writeCatalog(ctx context.Context, c *catalog) error {
+	raw, err := json.Marshal(c)
 	if err != nil {
 		return err
 	}
@@ -85,43 +115,66 @@ func schemaHash(c *collection) string {
 	return hex.EncodeToString(h[:16])
 }
 
-func (db *DB) prepareCollection(ctx context.Context, snap storage.Snapshot, c *collection, was, now *catalogedEntry) (different bool, err error) {
+// plan is what has to be done to one collection.
+type plan struct {
+	coll          *collection
+	changed       bool
+	drop          []string // specs of indexes whose entries have to go
+	build         []*index
+	during, after *catalogedEntry
+}
+
+// plan finds out what has to be done to a collection. The error is that of documents that break a schema that has changed.
+func (db *DB) plan(snap storage.Snapshot, c *collection, was *catalogedEntry) (*plan, error) {
 	if was == nil {
 		was = &catalogedEntry{}
 	}
-	retyped := was.Schema != now.Schema
-	if retyped && !db.options.AllowInvalid {
+	p := &plan{coll: c, during: &catalogedEntry{Schema: was.Schema}, after: &catalogedEntry{Schema: schemaHash(c)}}
+	retyped := was.Schema != p.after.Schema
+	if retyped {
 		if err := refuseInvalid(snap, c); err != nil {
-			return true, err
+			if !db.options.AllowInvalid {
+				return nil, err
+			}
+			db.logger.Warn("opened with documents that break their schema", "collection", c.name, "error", err)
+			p.after.Schema = "" // the next Open looks again
 		}
 	}
-	kept := map[string]bool{}
-	for _, spec := range now.Indexes {
-		kept[spec] = true
-	}
-	built := map[string]bool{}
-	for _, spec := range was.Indexes {
-		if kept[spec] {
-			built[spec] = true
+	p.changed = was.Schema != p.after.Schema
+	for _, x := range c.indexes {
+		p.after.Indexes = append(p.after.Indexes, x.spec)
+		// A changed Go type may encode the same values differently, so the entries are looked at before they are trusted.
+		if slices.Contains(was.Indexes, x.spec) && (!retyped || len(indexFaults(snap, x, 1)) == 0) {
+			p.during.Indexes = append(p.during.Indexes, x.spec)
 			continue
 		}
-		different = true
+		p.build = append(p.build, x)
+		p.during.Unfinished = append(p.during.Unfinished, x.spec)
+	}
+	for _, spec := range slices.Concat(was.Indexes, was.Unfinished) {
+		if !slices.Contains(p.after.Indexes, spec) {
+			p.drop = append(p.drop, spec)
+			p.during.Unfinished = append(p.during.Unfinished, spec)
+		}
+	}
+	p.changed = p.changed || len(p.drop)+len(p.build) > 0
+	return p, nil
+}
+
+// carryOut does it.
+func (db *DB) carryOut(ctx context.Context, snap storage.Snapshot, p *plan) error {
+	for _, spec := range p.drop {
 		lo, hi := indexRange(nameTag(spec))
 		if err := db.clear(ctx, snap, lo, hi); err != nil {
-			return true, err
+			return err
 		}
 	}
-	for _, x := range c.indexes {
-		// A changed Go type may encode the same values differently, so the entries are looked at before they are trusted.
-		if built[x.spec] && (!retyped || len(indexFaults(snap, x, 1)) == 0) {
-			continue
-		}
-		different = true
+	for _, x := range p.build {
 		if err := db.build(ctx, snap, x); err != nil {
-			return true, err
+			return err
 		}
 	}
-	return different || retyped, nil
+	return nil
 }
 
 // refuseInvalid reports the first documents that the collection's schema does not allow.

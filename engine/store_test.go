@@ -121,3 +121,6 @@ func within[T any](t testing.TB, what string, c <-chan T) (v T) {
 	}
 	return v
 }
+
+// fixedClock stands still.
+func fixedClock() time.Time { return time.Unix(1_700_000_000, 0) }
