@@ -24,7 +24,7 @@ import (
 var (
 	historySeed   = flag.Uint64("history.seed", 0, "run the history test with this seed alone")
 	historyRounds = flag.Int("history.rounds", 3, "how many seeds the history test runs with")
-	historyTxs    = flag.Int("history.txs", 150, "how many transactions each client of the history test sends")
+	historyTxs    = flag.Int("history.txs", 80, "how many transactions each client of the history test sends")
 )
 
 const (
@@ -109,7 +109,7 @@ func listSchema() *engine.Schema {
 	engine.Mutation(s, "lists:run", func(tx *engine.Tx, a listOps) ([][]int, error) {
 		out := [][]int{}
 		for _, op := range a.Ops {
-			for range 20 {
+			for range 8 {
 				runtime.Gosched() // so that transactions overlap on a machine with few cores
 			}
 			if !op.Read {

@@ -78,6 +78,10 @@ func (c *checker) orders() {
 				c.found("duplicate", "list %d holds %d twice: %v", key, v, list)
 			}
 			seen[v] = true
+			// Every other read of the list is a part of this one, or is reported by itself.
+			if w, ok := c.writer[[2]int{key, v}]; !ok || c.all[w].Status == Failed {
+				c.found("aborted read", "list %d was read with %d, which no committed transaction appended", key, v)
+			}
 		}
 	}
 }
@@ -107,12 +111,6 @@ func (c *checker) reads() {
 			order := c.order[op.Key]
 			if !slices.Equal(op.List, order[:min(len(op.List), len(order))]) {
 				c.found("incompatible order", "transaction %d read %v of list %d, another one %v", i, op.List, op.Key, order)
-			}
-			for _, v := range op.List {
-				w, ok := c.writer[[2]int{op.Key, v}]
-				if !ok || c.all[w].Status == Failed {
-					c.found("aborted read", "transaction %d read %d in list %d, which no committed transaction appended", i, v, op.Key)
-				}
 			}
 			if n := len(op.List); n > 0 {
 				if w, ok := c.writer[[2]int{op.Key, op.List[n-1]}]; ok && w != i && c.lastAppend(w, op.Key) != op.List[n-1] {
