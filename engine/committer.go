@@ -158,7 +158,7 @@ func (c *committer) reserve(reads *interval.Set, own *reservation) *reservation 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	until := time.Now().Add(reserveFor)
-	if own != nil {
+	if own != nil && slices.Contains(c.reservations, own) {
 		own.reads, own.until = reads, until
 		return own
 	}
@@ -175,8 +175,15 @@ func (c *committer) release(r *reservation) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.reservations = slices.DeleteFunc(c.reservations, func(x *reservation) bool { return x == r })
-	close(r.done)
+	c.lift(r)
+}
+
+// lift removes a reservation, if it is still there.
+func (c *committer) lift(r *reservation) {
+	if i := slices.Index(c.reservations, r); i >= 0 {
+		c.reservations = slices.Delete(c.reservations, i, i+1)
+		close(r.done)
+	}
 }
 
 // heldBack returns a reservation that the touched keys would break. Older reservations go first, so that two of them cannot
@@ -232,6 +239,9 @@ func (c *committer) accept(base uint64, own *reservation, m *member) error {
 	}
 	if !c.unsafe && c.conflicts(base, m.reads) {
 		return errConflict
+	}
+	if own != nil {
+		c.lift(own) // its place is fixed; nobody has to wait until it is durable
 	}
 	c.seq++
 	m.seq = c.seq
