@@ -731,3 +731,10 @@ func (c *handClock) advance(d time.Duration) {
 func developing(on bool) func(*engine.Options) {
 	return func(o *engine.Options) { o.Development = on }
 }
+
+// serveInstead makes the host's clients connect to another server.
+func (h *host) serveInstead(s *subscriptions.Server) {
+	web := httptest.NewServer(s)
+	h.t.Cleanup(web.Close)
+	h.url = web.URL
+}

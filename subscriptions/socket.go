@@ -172,7 +172,6 @@ func (s *socket) next(buf *bytes.Buffer) ([]byte, error) {
 
 // drain reads on until the client closes or the writer has, so that what was sent last is not lost to a reset.
 func (s *socket) drain() {
-	s.conn.SetReadLimit(1 << 20)
 	_ = s.conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 	for {
 		if _, _, err := s.conn.NextReader(); err != nil {
