@@ -80,8 +80,9 @@ export class Session {
   #ended = false;
   #endReason: MimosaError | undefined;
   #renewing: Promise<void> | undefined;
+  #abandonRenewal: () => void = () => {};
+  #stopRetry: () => void = () => {};
   #stopTimer: () => void = () => {};
-  #wake: () => void = () => {};
   #unsubscribe: () => void = () => {};
   #waiters: Waiter[] = [];
   /** Sign-ins whose answer is awaited. */
@@ -234,9 +235,7 @@ export class Session {
 
   end(error: MimosaError): void {
     this.#ended = true;
-    this.#user++;
-    this.#stopTimer();
-    this.#wake();
+    this.#nextUser();
     this.#unsubscribe();
     this.#rejectWaiters(error);
   }
@@ -303,7 +302,7 @@ export class Session {
   #nextUser(): void {
     this.#user++;
     this.#stopTimer();
-    this.#wake();
+    this.#abandonRenewal();
   }
 
   #rejectWaiters(error: MimosaError): void {
@@ -333,24 +332,28 @@ export class Session {
    * the user changes. Tabs take turns, since a refresh token that is used twice may end the session.
    */
   #renew(): Promise<void> {
-    return (this.#renewing ??= this.#renewUntilDone().finally(() => (this.#renewing = undefined)));
+    return (this.#renewing ??= new Promise<void>((done) => {
+      this.#abandonRenewal = () => {
+        this.#stopRetry();
+        this.#renewing = undefined;
+        done();
+      };
+      void this.#renewUntilDone(this.#user).then((finished) => {
+        if (finished) this.#abandonRenewal();
+      });
+    }));
   }
 
-  async #renewUntilDone(): Promise<void> {
-    const user = this.#user;
+  /** False if the user has changed meanwhile, and it is another renewal's turn. */
+  async #renewUntilDone(user: number): Promise<boolean> {
     const backoff = new Backoff(this.clock);
-    while (user === this.#user && !this.#ended) {
+    for (;;) {
       try {
         await this.lock(this.vault.key, () => this.#renewOnce(user));
-        return;
+        return user === this.#user;
       } catch {
-        await new Promise<void>((wake) => {
-          const stop = this.clock.after(backoff.next(retryBase), wake);
-          this.#wake = () => {
-            stop();
-            wake();
-          };
-        });
+        if (user !== this.#user) return false;
+        await new Promise<void>((wake) => (this.#stopRetry = this.clock.after(backoff.next(retryBase), wake)));
       }
     }
   }

@@ -30,8 +30,8 @@ export function browserStorage(local: Storage): TokenStorage {
         // A null key: everything was cleared.
         if (event.storageArea === local && (event.key === key || event.key === null)) changed();
       };
-      addEventListener("storage", heard);
-      return () => removeEventListener("storage", heard);
+      globalThis.addEventListener?.("storage", heard);
+      return () => globalThis.removeEventListener?.("storage", heard);
     },
   };
 }
@@ -47,8 +47,11 @@ export function defaultStorage(): TokenStorage {
   return memoryStorage();
 }
 
-/** How long before its end an access token is replaced, so that there is never a gap. */
-const renewLead = 10_000;
+/**
+ * How long before its end an access token is replaced, so that there is never a gap: more than a minute, since browsers run
+ * the timers of tabs in the background once a minute. Half its life, if that is less.
+ */
+const renewLead = 90_000;
 
 /** A session's tokens as they are kept. */
 export interface Tokens {
