@@ -14,7 +14,7 @@ test("the client under test is the official one", () => {
 
 test("a live query begins with what is there and follows every change", async (t) => {
   const server = await Server.start(t);
-  const { client } = connect(t, server);
+  const { client } = connect(server);
   const count = Watch.of(client, api.counters.get, { name: "a" });
   assert.equal(await count.first(), 0);
 
@@ -31,7 +31,7 @@ test("a live query begins with what is there and follows every change", async (t
 
 test("one's own write is in the live queries when the mutation's promise resolves", async (t) => {
   const server = await Server.start(t);
-  const { client } = connect(t, server);
+  const { client } = connect(server);
   const count = Watch.of(client, api.counters.get, { name: "a" });
   const all = Watch.of(client, api.counters.all, {});
   const messages = Watch.of(client, api.messages.list, { room: "hall" });
@@ -56,12 +56,12 @@ test("one's own write is in the live queries when the mutation's promise resolve
 
 test("one's own write is visible among many in flight, and while others write", async (t) => {
   const server = await Server.start(t);
-  const { client } = connect(t, server);
+  const { client } = connect(server);
   const count = Watch.of(client, api.counters.get, { name: "a" });
   const mine = Watch.of(client, api.entries.list, { list: "mine" });
   await Promise.all([count.first(), mine.first()]);
 
-  const others = [connect(t, server).client, connect(t, server).client];
+  const others = [connect(server).client, connect(server).client];
   await Promise.all([
     ...others.flatMap((other) => Array.from({ length: 50 }, () => other.mutation(api.counters.add, { name: "a", by: 1 }))),
     ...Array.from({ length: 50 }, async (_, i) => {
@@ -77,7 +77,7 @@ test("one's own write is visible among many in flight, and while others write", 
 
 test("a mutation without a live query resolves, and one sent after it sees it", async (t) => {
   const server = await Server.start(t);
-  const { client } = connect(t, server);
+  const { client } = connect(server);
   const results = await Promise.all(Array.from({ length: 20 }, (_, i) =>
     client.mutation(api.entries.add, { list: "a", token: `t${i}` })));
   assert.deepEqual(results, Array.from({ length: 20 }, (_, i) => i + 1), "they ran in the order in which they were sent");
@@ -116,8 +116,8 @@ test("queries of one client change together", async (t) => {
   await calls.mutation(api.counters.add, { name: "a", by: 500 });
   await calls.mutation(api.counters.add, { name: "b", by: 500 });
 
-  const watchers = await Promise.all([0, 1, 2].map(() => watchSum(connect(t, server).client, 1000)));
-  const writers = [0, 1, 2].map(() => connect(t, server).client);
+  const watchers = await Promise.all([0, 1, 2].map(() => watchSum(connect(server).client, 1000)));
+  const writers = [0, 1, 2].map(() => connect(server).client);
   // The watchers write too: what they see changes by their own mutations and by those of others.
   await Promise.all(writers.map(async (writer) => {
     for (let i = 0; i < 40; i++) {
@@ -133,7 +133,7 @@ test("queries of one client change together", async (t) => {
 
 test("two mutations are seen apart: the test before would notice", async (t) => {
   const server = await Server.start(t);
-  const { client } = connect(t, server);
+  const { client } = connect(server);
   await client.mutation(api.counters.add, { name: "a", by: 500 });
   await client.mutation(api.counters.add, { name: "b", by: 500 });
   const { apart } = await watchSum(client, 1000);

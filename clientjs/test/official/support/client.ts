@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import type { TestContext } from "node:test";
 import type { ConvexClientOptions } from "convex/browser";
 import { ConvexClient, ConvexHttpClient } from "convex/browser";
 import type { FunctionArgs, FunctionReference, FunctionReturnType } from "convex/server";
@@ -14,10 +13,10 @@ export interface Connected {
   network: Network;
 }
 
-export function connect(t: TestContext, server: Server, options: ConvexClientOptions = {}): Connected {
+export function connect(server: Server, options: ConvexClientOptions = {}): Connected {
   const network = new Network();
   const client = new ConvexClient(server.url, { webSocketConstructor: network.WebSocket, logger: false, ...options });
-  t.after(async () => {
+  server.beforeEnd(async () => {
     await client.close();
     network.check();
   });

@@ -62,6 +62,7 @@ export class Server {
   readonly #options: ServerOptions;
   readonly #port: number;
   readonly #data: string;
+  readonly #guests: (() => Promise<void>)[] = [];
   #process: ChildProcess | undefined;
   #log = "";
 
@@ -75,11 +76,18 @@ export class Server {
     const folder = await mkdtemp(join(tmpdir(), "mimosa-official-"));
     const server = new Server(await freePort(), join(folder, "data"), options);
     t.after(async () => {
+      const left = await Promise.allSettled(server.#guests.map((leave) => leave()));
       await server.kill();
       await rm(folder, { recursive: true, force: true });
+      for (const one of left) if (one.status === "rejected") throw one.reason;
     });
     await server.start();
     return server;
+  }
+
+  /** Has something done at the end of the test, while the server is still there. */
+  beforeEnd(leave: () => Promise<void>): void {
+    this.#guests.push(leave);
   }
 
   get url(): string {
