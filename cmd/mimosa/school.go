@@ -95,6 +95,7 @@ func newSchool() *school {
 
 	triggers.BeforeCreate(s.users, "role", s.setRole)
 	triggers.OnCreate(s.users, "enrol", s.enrol)
+	triggers.OnDelete(s.users, "leave", s.leave)
 	triggers.OnCreate(s.userCourses, "count", s.countMember(+1))
 	triggers.OnDelete(s.userCourses, "count", s.countMember(-1))
 	triggers.OnCreate(s.userCourses, "welcome", s.welcome)
@@ -157,6 +158,19 @@ func (s *school) enrol(tx *engine.Tx, user *engine.Doc[User]) error {
 	}
 	_, err = s.userCourses.Insert(tx, UserCourse{User: user.ID, Course: course.ID})
 	return err
+}
+
+// leave takes a user who is deleted out of every course. What they wrote stays.
+func (s *school) leave(tx *engine.Tx, user *engine.Doc[User]) error {
+	for e, err := range s.byUserCourse.Eq(tx, user.ID).Docs() {
+		if err != nil {
+			return err
+		}
+		if err := s.userCourses.Delete(tx, e.ID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // welcome greets in the rooms of a course whoever has been enrolled in it.
@@ -260,6 +274,9 @@ type person struct {
 
 func (s *school) person(r engine.Reader, id engine.ID[User]) (person, error) {
 	u, err := s.users.Get(r, id)
+	if errors.Is(err, engine.ErrNotFound) {
+		return person{ID: id, Nickname: "somebody who left"}, nil
+	}
 	if err != nil {
 		return person{}, err
 	}

@@ -1,0 +1,255 @@
+package cmd_test
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/mimosadb/mimosa/authmod"
+	"github.com/mimosadb/mimosa/cmd"
+	"github.com/mimosadb/mimosa/engine"
+)
+
+func TestServe(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{nil, {"serve"}} {
+		r := serve(t, newApp(), append(args, "--data", data(t))...)
+		if !strings.HasPrefix(r.url, "http://127.0.0.1:") || strings.HasSuffix(r.url, ":0") {
+			t.Errorf("%v: listening on %s", args, r.url)
+		}
+		if got := r.call("mutation", "notes:add", `{"text":"hello"}`); !strings.Contains(got, `"success"`) {
+			t.Errorf("%v: mutation answered %s", args, got)
+		}
+		if got := r.call("query", "notes:list", `{}`); !strings.Contains(got, "seeded") || !strings.Contains(got, "hello") {
+			t.Errorf("%v: query answered %s", args, got)
+		}
+		if res, body := r.get("/mimosa.js"); res.StatusCode != http.StatusOK || !strings.Contains(body, "MimosaClient") {
+			t.Errorf("%v: /mimosa.js answered %s", args, res.Status)
+		}
+		if res, _ := r.get("/"); res.StatusCode != http.StatusNotFound {
+			t.Errorf("%v: / without a page answered %s", args, res.Status)
+		}
+		r.stop()
+		if s := r.status(); s != 0 {
+			t.Errorf("%v: status %d: %s", args, s, r.stderr)
+		}
+		if got := r.stdout.String(); got != "listening on "+r.url+"\n" {
+			t.Errorf("%v: standard output is %q", args, got)
+		}
+	}
+}
+
+// An App that ran may run again, as when a program's tests start it several times.
+func TestDataAndSeedOutliveARestart(t *testing.T) {
+	t.Parallel()
+	app, dir := newApp(), data(t)
+	first := serve(t, app, "--data", dir)
+	first.call("mutation", "notes:add", `{"text":"hello"}`)
+	first.stop()
+	first.status()
+	second := serve(t, app, "--data", dir)
+	got := second.call("query", "notes:list", `{}`)
+	if strings.Count(got, "seeded") != 1 || strings.Count(got, "hello") != 1 {
+		t.Errorf("after a restart the notes are %s", got)
+	}
+}
+
+func TestSeedThatFailsLeavesNothingAndRunsAgain(t *testing.T) {
+	t.Parallel()
+	app, dir := newApp(), data(t)
+	good := app.Seed
+	app.Seed = func(tx *engine.Tx) error {
+		if err := good(tx); err != nil {
+			return err
+		}
+		return errors.New("out of ink")
+	}
+	status, stdout, stderr := run(t, app, "--addr", "127.0.0.1:0", "--data", dir)
+	if status != 1 || stdout != "" || !strings.HasSuffix(stderr, "notes: filling the new database: out of ink\n") {
+		t.Errorf("status %d, output %q, error %q", status, stdout, stderr)
+	}
+	app.Seed = good
+	if got := serve(t, app, "--data", dir).call("query", "notes:list", `{}`); strings.Count(got, "seeded") != 1 {
+		t.Errorf("the notes are %s", got)
+	}
+}
+
+// What a person can do something about is one line, and a status that says so.
+func TestFailures(t *testing.T) {
+	t.Parallel()
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = busy.Close() })
+	used := data(t)
+	serve(t, newApp(), "--data", used)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	foreign := t.TempDir()
+	if err := os.WriteFile(filepath.Join(foreign, "MANIFEST"), []byte("?"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	missing := filepath.Join(t.TempDir(), "nothing", "here")
+
+	for name, tt := range map[string]struct {
+		args   []string
+		status int
+		says   []string
+	}{
+		"flag":            {[]string{"--bogus"}, 2, []string{"unknown flag: --bogus", "notes --help"}},
+		"flag of serve":   {[]string{"serve", "--bogus"}, 2, []string{"unknown flag: --bogus"}},
+		"flag value":      {[]string{"--dev=perhaps"}, 2, []string{"--dev", "perhaps"}},
+		"no flag value":   {[]string{"--addr"}, 2, []string{"--addr"}},
+		"command":         {[]string{"fly"}, 2, []string{`unknown command "fly"`}},
+		"argument":        {[]string{"serve", "now"}, 2, []string{`"now"`}},
+		"address":         {[]string{"--addr", "localhost"}, 1, []string{`--addr "localhost"`, "host:port"}},
+		"port":            {[]string{"--addr", "127.0.0.1:99999"}, 1, []string{"127.0.0.1:99999"}},
+		"foreign address": {[]string{"--addr", "192.0.2.1:8787"}, 1, []string{"192.0.2.1:8787", "--addr"}},
+		"busy port":       {[]string{"--addr", busy.Addr().String()}, 1, []string{busy.Addr().String() + " is in use", "--addr"}},
+		"folder in use":   {[]string{"--data", used}, 1, []string{used + " is in use", "--data"}},
+		"folder is file":  {[]string{"--data", file}, 1, []string{file + " cannot be written to", "--data"}},
+		"folder in file":  {[]string{"--data", filepath.Join(file, "data")}, 1, []string{"cannot be written to", "--data"}},
+		"foreign folder":  {[]string{"--data", foreign}, 1, []string{foreign + " holds the data of another program", "--data"}},
+		"check missing":   {[]string{"check", "--data", missing}, 1, []string{"no database in " + missing, "--data"}},
+		"check in use":    {[]string{"check", "--data", used}, 1, []string{used + " is in use"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			args := tt.args
+			if tt.status == 1 && args[0] == "--data" {
+				args = append(args, "--addr", "127.0.0.1:0")
+			}
+			status, stdout, stderr := run(t, newApp(), args...)
+			if status != tt.status || stdout != "" {
+				t.Errorf("status %d, want %d; standard output %q", status, tt.status, stdout)
+			}
+			line, whole := strings.CutSuffix(stderr, "\n")
+			if !whole || !strings.HasPrefix(line, "notes: ") || strings.Contains(line, "\n") {
+				t.Errorf("not one line: %q", stderr)
+			}
+			for _, s := range tt.says {
+				if !strings.Contains(line, s) {
+					t.Errorf("%q does not say %q", line, s)
+				}
+			}
+		})
+	}
+	if _, err := os.Stat(missing); err == nil {
+		t.Error("check made the folder that it was to look at")
+	}
+}
+
+func TestWrongProgram(t *testing.T) {
+	t.Parallel()
+	broken := newApp()
+	engine.Define[note](broken.Schema, "not a name")
+	clash := newApp()
+	clash.Routes = func(mux *http.ServeMux, _ *engine.DB) { mux.Handle("/api/", http.NotFoundHandler()) }
+	for name, tt := range map[string]struct {
+		app  cmd.App
+		says string
+	}{
+		"no schema":    {cmd.App{Name: "notes"}, "App.Schema is nil"},
+		"registration": {broken, "not a name"},
+		"routes":       {clash, "App.Routes"},
+	} {
+		status, stdout, stderr := run(t, tt.app, "--addr", "127.0.0.1:0", "--data", data(t))
+		last := strings.TrimSuffix(stderr, "\n")
+		last = last[strings.LastIndex(last, "\n")+1:]
+		if status != 1 || stdout != "" || !strings.HasPrefix(last, "notes: ") || !strings.Contains(last, tt.says) {
+			t.Errorf("%s: status %d, output %q, error %q", name, status, stdout, stderr)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	app, dir := newApp(), data(t)
+	r := serve(t, app, "--data", dir)
+	r.stop()
+	r.status()
+	status, stdout, stderr := run(t, app, "check", "--data", dir)
+	if status != 0 || stdout != dir+": no fault found\n" {
+		t.Errorf("status %d, output %q, error %q", status, stdout, stderr)
+	}
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	t.Parallel()
+	status, stdout, stderr := run(t, newApp(), "version")
+	if status != 0 || !strings.HasPrefix(stdout, "notes v1.2.3 (go") || stderr != "" {
+		t.Errorf("version: status %d, output %q, error %q", status, stdout, stderr)
+	}
+	status, stdout, stderr = run(t, newApp(), "--help")
+	for _, word := range []string{"serve", "check", "version", "--addr", "localhost:8787", "--data", "./mimosa-data"} {
+		if !strings.Contains(stdout, word) {
+			t.Errorf("help does not name %s", word)
+		}
+	}
+	if status != 0 || stderr != "" {
+		t.Errorf("help: status %d, error %q", status, stderr)
+	}
+}
+
+// Without Auth every token is refused; a nil *Auth must not be called as if it were one.
+func TestWithoutAuth(t *testing.T) {
+	t.Parallel()
+	r := serve(t, newApp(), "--data", data(t))
+	header := http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer x.y.z"}}
+	_, body := r.do(http.MethodPost, "/api/query", `{"path":"notes:whoami","format":"convex_encoded_json","args":[{}]}`, header)
+	if !strings.Contains(body, "unauthenticated") {
+		t.Errorf("a token was answered with %s", body)
+	}
+	if got := r.call("query", "notes:whoami", `{}`); !strings.Contains(got, `"value":false`) {
+		t.Errorf("without a token: %s", got)
+	}
+	if res, _ := r.get("/.well-known/jwks.json"); res.StatusCode != http.StatusNotFound {
+		t.Errorf("keys without sign-in: %s", res.Status)
+	}
+}
+
+func TestWithAuth(t *testing.T) {
+	t.Parallel()
+	app := newApp()
+	app.Auth = authmod.New(app.Schema, engine.Define[user](app.Schema, "users"), authmod.Options{})
+	r := serve(t, app, "--data", data(t))
+	if res, body := r.get("/.well-known/jwks.json"); res.StatusCode != http.StatusOK || !strings.Contains(body, `"keys"`) {
+		t.Errorf("keys: %s %s", res.Status, body)
+	}
+}
+
+func TestAllowOrigin(t *testing.T) {
+	t.Parallel()
+	r := serve(t, newApp(), "--data", data(t), "--allow-origin", "https://one.example,https://two.example")
+	for origin, allowed := range map[string]bool{
+		"https://one.example": true, "https://two.example": true, "https://three.example": false, r.url: true,
+	} {
+		res, _ := r.do(http.MethodPost, "/api/query", `{"path":"notes:list","format":"convex_encoded_json","args":[{}]}`,
+			http.Header{"Content-Type": {"application/json"}, "Origin": {origin}})
+		if got := res.StatusCode == http.StatusOK; got != allowed {
+			t.Errorf("%s: %s", origin, res.Status)
+		}
+	}
+}
+
+func TestRoutes(t *testing.T) {
+	t.Parallel()
+	app := newApp()
+	app.Routes = func(mux *http.ServeMux, db *engine.DB) {
+		mux.HandleFunc("GET /functions", func(w http.ResponseWriter, _ *http.Request) {
+			for _, f := range db.Functions() {
+				_, _ = w.Write([]byte(f.Name + "\n"))
+			}
+		})
+	}
+	if _, body := serve(t, app, "--data", data(t)).get("/functions"); !strings.Contains(body, "notes:list\n") {
+		t.Errorf("the program's own route answered %q", body)
+	}
+}
