@@ -57,12 +57,12 @@ test-client: node-modules ## the client: types, committed build, size, unit test
 	$(SUITE) client test/unit
 
 .PHONY: test-server
-test-server: node-modules bin/mimosa ## the client against a real server
-	MIMOSA_BIN=$(CURDIR)/bin/mimosa $(SUITE) server test/server
+test-server: node-modules ## the client against a real server
+	$(SUITE) server test/server
 
 .PHONY: test-official
-test-official: node-modules bin/mimosa ## the official convex client, unmodified, against a real server
-	MIMOSA_BIN=$(CURDIR)/bin/mimosa $(SUITE) official test/official
+test-official: node-modules ## the official convex client, unmodified, against a real server
+	$(SUITE) official test/official
 
 .PHONY: test-browser
 test-browser: node-modules bin/mimosa ## two real browsers on the demonstration application

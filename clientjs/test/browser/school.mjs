@@ -1,6 +1,7 @@
 // What the browser test stands on: a school of its own, a real browser, people with pages, and a place for screenshots.
 import { execFile, spawn } from "node:child_process";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -27,7 +28,23 @@ async function chromiumPath() {
   return stdout.trim();
 }
 
-/** Runs the program on a port, of its own choice at first, and can stop it and start it again there. */
+/**
+ * A free port below those that systems hand out by themselves: it has to be free again when a server that was killed comes
+ * back, and a browser that knocks at a closed port of that range can end up connected to itself.
+ */
+async function freePort() {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    const probe = createServer();
+    const free = await new Promise((resolve) => {
+      probe.once("error", () => resolve(false));
+      probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(true)));
+    });
+    if (free) return port;
+  }
+}
+
+/** Runs the program, and can stop it and start it again on the same port and data. */
 export class School {
   #bin;
   #folder;
@@ -44,7 +61,7 @@ export class School {
   }
 
   async start() {
-    const addr = this.url ? new URL(this.url).host : "127.0.0.1:0";
+    const addr = this.url ? new URL(this.url).host : `127.0.0.1:${await freePort()}`;
     const child = spawn(this.#bin, ["--addr", addr, "--data", join(this.#folder, "data")], { stdio: ["ignore", "pipe", "pipe"] });
     this.#process = child;
     child.stderr.on("data", (text) => (this.#errors += text));

@@ -6,6 +6,7 @@ const together = 5 * 60 * 1000; // messages of one author closer than this stand
 
 export function setUpRoom(client, live) {
   const log = byId("log");
+  const rowsOf = byId("messages");
   const text = byId("text");
   const error = byId("text-error");
   const newer = byId("newer");
@@ -19,7 +20,7 @@ export function setUpRoom(client, live) {
   let members = [];
   let pending = []; // what was sent and is not yet among the messages
   let count = 0; // of what was ever sent, to tell the pending apart
-  let loaded = false;
+  let nothing = ""; // what stands in place of messages
 
   const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 60;
   const toEnd = () => {
@@ -42,8 +43,8 @@ export function setUpRoom(client, live) {
       rows.push({ ...m, more });
       before = m;
     }
-    if (rows.length === 0 && loaded) rows.push({ _id: "nothing", nothing: true });
-    list(log, rows, { create: createRow, update: updateRow });
+    if (rows.length === 0 && nothing) rows.push({ _id: `nothing ${nothing}`, nothing });
+    list(rowsOf, rows, { create: createRow, update: updateRow });
     if (wasAtEnd) toEnd();
     else if (last !== log.dataset.last) newer.hidden = false;
     log.dataset.last = last ?? "";
@@ -51,7 +52,7 @@ export function setUpRoom(client, live) {
 
   function createRow(row) {
     if (row.day) return element("li", "day", row.day);
-    if (row.nothing) return element("li", "nothing", "Nobody has said anything yet.");
+    if (row.nothing) return element("li", "nothing", row.nothing);
     const li = element("li", "message");
     const by = append(element("div", "by"), [element("b"), timeElement(row._creationTime)]);
     return append(li, [avatar(), by, element("div", "text")]);
@@ -92,7 +93,7 @@ export function setUpRoom(client, live) {
 
   async function send() {
     const written = text.value;
-    if (!written.trim()) return;
+    if (!written.trim() || !me) return;
     const room = current;
     const mine = {
       _id: `pending ${++count}`, _creationTime: Date.now(), text: written, pending: true,
@@ -154,8 +155,8 @@ export function setUpRoom(client, live) {
     stops = [];
     current = undefined;
     messages = members = pending = [];
-    loaded = false;
-    log.replaceChildren();
+    nothing = "";
+    rowsOf.replaceChildren();
     byId("members").replaceChildren();
     newer.hidden = true;
     text.value = "";
@@ -174,8 +175,8 @@ export function setUpRoom(client, live) {
       current = room._id;
       course = room.course;
       stops = [
-        live("messages:list", { room: current }, ({ status, value }) => {
-          loaded = status === "ready";
+        live("messages:list", { room: current }, ({ status, value, error: problem }) => {
+          nothing = { loading: "", ready: "Nobody has said anything yet.", error: `The messages cannot be shown: ${problem?.message}` }[status];
           messages = value ?? [];
           showMessages();
         }),
