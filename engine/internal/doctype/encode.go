@@ -229,7 +229,7 @@ func (e *encoder) mapping(n *node, v reflect.Value, depth int) error {
 	entries := make([]entry, 0, v.Len())
 	for it := v.MapRange(); it.Next(); {
 		key := it.Key().String()
-		if !validName([]byte(key)) || n == e.t.root && depth == 0 && strings.HasPrefix(key, "_") {
+		if !validName([]byte(key)) || n == e.t.root && depth == 0 && !e.t.o.Result && strings.HasPrefix(key, "_") {
 			return valueErr("propertyNames", msgName)
 		}
 		entries = append(entries, entry{key, it.Value()})

@@ -31,3 +31,10 @@ func (t *Type) HasPath(path string) error {
 	}
 	return nil
 }
+
+// Member finds the value at a dotted path of JSON, as AppendStored does: through objects, by the exact names. found is false
+// where there is none, or where raw is not JSON. The value shares the memory of raw.
+func Member(raw []byte, path string) (value []byte, found bool) {
+	value, found, _ = locate(raw, strings.Split(path, "."))
+	return value, found
+}

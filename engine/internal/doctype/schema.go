@@ -55,7 +55,7 @@ func (b *builder) schema(root *node) (_ *schemaDoc, err error) {
 		d.docs = d.docs[1:]
 		d.document(n)
 	}
-	if root.kind == kindMap {
+	if root.kind == kindMap && !b.o.Result {
 		s = d.topLevel(s)
 	}
 	s.Version = jsonschema.Version
