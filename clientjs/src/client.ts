@@ -305,7 +305,7 @@ export class MimosaClient<Api extends ApiTypes = AnyApi> {
 
   #transition(transition: Transition): void {
     this.#held.push(transition);
-    this.#session.confirms(transition.startVersion, transition.endVersion);
+    this.#session.reached(transition.endVersion);
     if (this.#session.entering && !this.#session.switching) {
       this.#stopGrace ??= this.#clock.after(grace, () => this.#graceOver());
     }

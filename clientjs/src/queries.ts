@@ -140,12 +140,9 @@ export class Queries {
     for (const query of touched) query.listeners.notify();
   }
 
-  /** Drops every result, for they are of a user who has left. */
+  /** Without a socket: drops every result, for they are of a user who has left. */
   forget(): void {
-    for (const query of this.#byId.values()) {
-      query.current = false;
-      this.#show(query, loading);
-    }
+    for (const query of this.#byId.values()) this.#show(query, loading);
   }
 
   /** The end: no result will come any more. With fail, what is watched says so. */

@@ -85,6 +85,8 @@ export class Session {
   #stopTimer: () => void = () => {};
   #unsubscribe: () => void = () => {};
   #waiters: Waiter[] = [];
+  /** The storage is being read. */
+  #loading: Promise<void> | undefined;
   /** Sign-ins whose answer is awaited. */
   #entering = 0;
   #leaving: Promise<void> | undefined;
@@ -114,9 +116,15 @@ export class Session {
   load(): Promise<void> | undefined {
     this.#unsubscribe = this.vault.subscribe(() => void this.#reread());
     const stored = this.vault.read();
-    if (stored instanceof Promise) return stored.then((tokens) => this.#loaded(tokens));
-    this.#loaded(stored);
-    return undefined;
+    if (!(stored instanceof Promise)) {
+      this.#loaded(stored);
+      return undefined;
+    }
+    this.#loading = stored.then((tokens) => {
+      this.#loading = undefined;
+      this.#loaded(tokens);
+    });
+    return this.#loading;
   }
 
   /** Before an attempt to connect: a token that is about to end is replaced first. */
@@ -138,16 +146,15 @@ export class Session {
     if (this.#switching && !this.#tokens) this.#gone();
   }
 
-  /** Looks at a Transition's versions; true if it confirms what was asked for, and then the state has changed. */
-  confirms(start: Version, end: Version): boolean {
-    if (!this.#awaiting || end.identity <= start.identity || end.identity < this.#asked) return false;
+  /** Hears the version a Transition ends at, which may be the confirmation of what was asked for. */
+  reached({ identity }: Version): void {
+    if (!this.#awaiting || identity < this.#asked) return;
     this.#awaiting = false;
     this.#switching = false;
     this.#refused = 0;
     if (this.#tokens) this.#setState("signedIn", undefined);
     else this.#setState("signedOut", this.#endReason);
     this.#arm();
-    return true;
   }
 
   /** Tells listeners, if the state has changed, and whoever waited for the server's agreement. */
@@ -208,6 +215,8 @@ export class Session {
 
   /** Ends the session, here at once and on the server as soon as it hears of it. Never rejects. */
   leave(): Promise<void> {
+    // Whose session it is will be known then.
+    if (this.#loading) return this.#loading.then(() => this.leave());
     const leaving = (this.#leaving = this.#leaveAll(this.#tokens).finally(() => {
       if (this.#leaving === leaving) this.#leaving = undefined;
     }));
@@ -241,7 +250,7 @@ export class Session {
   }
 
   #loaded(tokens: Tokens | null): void {
-    // Signed in or out while the storage was thinking: that is newer.
+    // Closed, or told by another tab, while the storage was thinking: that is newer.
     if (this.#user > 0) return;
     this.#tokens = tokens;
     if (!tokens) this.#setState("signedOut", undefined);

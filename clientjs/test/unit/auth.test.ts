@@ -186,6 +186,7 @@ test("a socket lost between the answer and its confirmation finishes the sign-in
   socket.transition({ querySet: 2, ts: 2n }, [updated(0, null)]);
   const done = client.auth.signIn("password");
   socket.actionDone(0, pair(jwt("u1|s1", 3600), "r1"));
+  socket.transition({ ts: 3n }, [updated(0, { name: "held back" })]);
   socket.drop();
   assert.deepEqual(await outcome(done), { pending: true });
   await clock.advance(1000);
@@ -233,6 +234,27 @@ test("tokens that come from a slow storage are waited for before the first socke
   give(JSON.stringify({ token: jwt("u1|s1", 3600), refreshToken: "r1" }));
   await settle();
   assert.deepEqual(network.last.open().takeTypes(), ["Connect", "Authenticate", "ModifyQuerySet"]);
+  client.close();
+});
+
+test("signing out while the storage is still being read signs out whoever is found", async () => {
+  let give: (text: string | null) => void = () => {};
+  const removed: string[] = [];
+  const { client, network, call } = rig({
+    storage: {
+      get: () => new Promise<string | null>((resolve) => (give = resolve)),
+      set: () => {},
+      remove: (key) => void removed.push(key),
+    },
+  });
+  const done = client.auth.signOut();
+  assert.deepEqual(await outcome(done), { pending: true });
+  give(JSON.stringify({ token: jwt("u1|s1", 3600), refreshToken: "r1" }));
+  assert.deepEqual(await outcome(done), { value: undefined });
+  assert.equal(client.auth.state.status, "signedOut");
+  assert.deepEqual(removed, [storageKey]);
+  assert.equal(call().body.path, "auth:signOut");
+  assert.deepEqual(network.last.open().takeTypes(), ["Connect", "ModifyQuerySet"]);
   client.close();
 });
 
@@ -538,6 +560,20 @@ test("a server that refuses every token ends the session after the third", async
   client.close();
 });
 
+test("a token that is confirmed begins the count of refusals anew", async () => {
+  const { client, network, call } = await signedIn();
+  for (let i = 2; i <= 6; i++) {
+    network.last.say({ type: "AuthError", error: "no", baseVersion: 0, authUpdateAttempted: true });
+    await settle();
+    await call().answer(200, success(pair(jwt("u1|s1", 3600, i), `r${i}`)));
+    const next = network.last.open();
+    next.take();
+    if (i % 2) next.transition({ querySet: 1, identity: 1, ts: BigInt(i + 2) }, [updated(0, { name: "one" })]);
+  }
+  assert.equal(client.auth.state.status, "signedIn");
+  client.close();
+});
+
 test("an AuthError about what is being replaced anyway is passed over", async () => {
   const { client, socket, calls } = await signedIn();
   // The session that a new sign-in replaces ends; the server says so after the sign-in's answer.
@@ -656,11 +692,14 @@ test("signing out rejects a sign-in that was waiting for its confirmation", asyn
 });
 
 /** Two tabs' view of one storage: what one writes, the others hear of. */
-function shared(): { tab(): TokenStorage } {
+function shared(): { tab(): TokenStorage; readonly listeners: number } {
   const kept = new Map<string, string>();
   const tabs = new Map<object, () => void>();
   const tell = (from: object) => tabs.forEach((heard, tab) => tab !== from && heard());
   return {
+    get listeners() {
+      return tabs.size;
+    },
     tab() {
       const self = {};
       return {
@@ -705,8 +744,10 @@ test("tabs share a session: signed in, renewed and signed out in one, so in the 
   two.socket.transition({ identity: 3 });
   assert.deepEqual(two.client.auth.state, { status: "signedOut", error: undefined });
   assert.equal(two.calls.length, 0);
+  assert.equal(disk.listeners, 2);
   one.client.close();
   two.client.close();
+  assert.equal(disk.listeners, 0);
 });
 
 test("another user signed in in another tab is a change of user here, in one step", async () => {
@@ -790,9 +831,15 @@ test("a storage that writes late is read as it will be, not as it was", async ()
 });
 
 test("close stops renewing", async () => {
-  const { client, clock, calls } = await signedIn(60);
-  client.close();
-  await clock.advance(hour);
-  assert.equal(calls.length, 0);
-  assert.deepEqual(clock.waits, []);
+  const before = await signedIn(60);
+  before.client.close();
+  await before.clock.advance(hour);
+  assert.equal(before.calls.length, 0);
+  assert.deepEqual(before.clock.waits, []);
+
+  const during = await signedIn(60);
+  await during.clock.advance(30_000);
+  await during.call().fail();
+  during.client.close();
+  assert.deepEqual(during.clock.waits, []);
 });

@@ -271,9 +271,16 @@ test("close during a wait, and before the socket is open, ends them", async () =
 
 test("coming back online cuts the wait short", async () => {
   const events = new EventTarget();
+  let listening = 0;
   const holder = globalThis as { addEventListener?: unknown; removeEventListener?: unknown };
-  holder.addEventListener = events.addEventListener.bind(events);
-  holder.removeEventListener = events.removeEventListener.bind(events);
+  holder.addEventListener = (type: string, listener: () => void) => {
+    listening++;
+    events.addEventListener(type, listener);
+  };
+  holder.removeEventListener = (type: string, listener: () => void) => {
+    listening--;
+    events.removeEventListener(type, listener);
+  };
   try {
     const { client, socket, network } = connected();
     socket.drop();
@@ -284,6 +291,7 @@ test("coming back online cuts the wait short", async () => {
     client.close();
     events.dispatchEvent(new Event("online"));
     assert.equal(network.sockets.length, 2);
+    assert.equal(listening, 0);
   } finally {
     delete holder.addEventListener;
     delete holder.removeEventListener;

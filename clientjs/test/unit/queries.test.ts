@@ -166,6 +166,18 @@ test("a listener that throws keeps no other from hearing", async (t) => {
   client.close();
 });
 
+test("a listener that another has just removed is not called any more", async () => {
+  const { client, socket } = connected();
+  const watch = client.watch("m:list", {});
+  let stop = () => {};
+  watch.subscribe(() => stop());
+  stop = watch.subscribe(() => assert.fail("it was removed"));
+  await settle();
+  socket.transition({ querySet: 2, ts: 2n }, [updated(0, 1)]);
+  assert.equal(watch.getSnapshot().value, 1);
+  client.close();
+});
+
 test("one function subscribed twice is heard twice and ends one at a time", async () => {
   const { client, socket } = connected();
   const watch = client.watch("m:list", {});
@@ -323,6 +335,14 @@ for (const [what, second] of [
     client.close();
   });
 }
+
+test("the socket is replaced when another message comes between slices", () => {
+  const { client, socket } = connected();
+  socket.say({ type: "TransitionChunk", chunk: "{", partNumber: 0, totalParts: 3, transitionId: "t" });
+  socket.transition({ ts: 2n });
+  assert.equal(socket.closedByClient, true);
+  client.close();
+});
 
 test("slices of a lost socket do not mix with those of the next", async () => {
   const { client, socket, clock, network } = connected();

@@ -200,6 +200,20 @@ test("a mutation that was asked for during a loss is sent once", async () => {
   client.close();
 });
 
+test("an action that was never sent waits through failed attempts", async () => {
+  const { client, clock, network } = rig();
+  const act = client.action("m:act");
+  network.last.drop();
+  await clock.advance(1000);
+  network.last.drop();
+  await clock.advance(2000);
+  const socket = network.last.open();
+  assert.deepEqual(socket.takeTypes(), ["Connect", "ModifyQuerySet", "Action"]);
+  socket.actionDone(0, 1);
+  assert.deepEqual(await outcome(act), { value: 1 });
+  client.close();
+});
+
 test("answers to calls nobody waits for are ignored", () => {
   const { client, socket } = connected();
   socket.mutationDone(99, 5n);
