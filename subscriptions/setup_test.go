@@ -391,7 +391,8 @@ type client struct {
 	values  map[uint32]string // what each query says: its JSON, or "!code"
 	asm     wire.Assembler
 	chunks  int
-	owed    wire.Timestamp // of an answered mutation whose Transition has not come
+	owed    wire.Timestamp  // of an answered mutation whose Transition has not come
+	answers map[uint32]bool // mutations that were answered with success
 }
 
 var sessionCount struct {
@@ -418,7 +419,7 @@ func (h *host) dial(header ...string) *client {
 		h.t.Fatalf("dial: %v (%v)", err, resp)
 	}
 	h.t.Cleanup(func() { _ = conn.Close() })
-	return &client{t: h.t, conn: conn, values: map[uint32]string{}}
+	return &client{t: h.t, conn: conn, values: map[uint32]string{}, answers: map[uint32]bool{}}
 }
 
 // connect opens a socket of a new session, and of the given one if there is one.
@@ -517,6 +518,7 @@ func (c *client) receive() (wire.ServerMessage, error) {
 		case *wire.MutationResponse:
 			if m.Failure == nil {
 				c.owed = max(c.owed, m.TS)
+				c.answers[m.RequestID] = true
 			}
 			return m, nil
 		default:
@@ -617,6 +619,12 @@ func (c *client) until(what string, cond func() bool) {
 			c.t.Fatalf("waiting for %s: %v; values %v", what, err, c.values)
 		}
 	}
+}
+
+// done reads until the mutation's promise would resolve: until it was answered and its Transition has come.
+func (c *client) done(id uint32) {
+	c.t.Helper()
+	c.until(fmt.Sprint("the end of mutation ", id), func() bool { return c.answers[id] && c.owed == 0 })
 }
 
 // closed reads until the socket is closed and returns how.
