@@ -290,6 +290,9 @@ func TestSignOut(t *testing.T) {
 	if a.refreshWith(refresh) != "" {
 		t.Error("its refresh token is still good")
 	}
+	if n := a.count("authRefreshTokens"); n != 1 {
+		t.Errorf("%d refresh tokens are left, want the other session's", n)
+	}
 	d.signOut() // nobody: no error
 	a.device().must(signInArgs("ada@example.com", secret))
 }

@@ -23,8 +23,8 @@ type Options struct {
 	// Crypto is how passwords are hashed; Argon2id{} by default.
 	Crypto Crypto
 	// MaxConcurrentHashes is how many passwords are hashed or verified at a time, since each takes a core and as much memory
-	// as the hash asks for (64 MiB by default): as many as GOMAXPROCS by default. Up to 32 times as many more wait; beyond
-	// that clients get the code busy.
+	// as the hash asks for (64 MiB by default): as many as GOMAXPROCS, but 8 at most, by default. Up to 32 times as many more
+	// wait; beyond that clients get the code busy.
 	MaxConcurrentHashes int
 	// MaxFailures is how many attempts to sign in to one account may fail in an hour before clients get the code busy, with
 	// data {retryAfter: seconds}; 10 by default, and none is unlimited with -1. Whether there is such an account makes no
@@ -36,6 +36,7 @@ const (
 	provider         = "password"
 	defaultMinLength = 15
 	maxBytes         = 1 << 10
+	maxSlots         = 8
 	waitersPerSlot   = 32
 	defaultFailures  = 10
 )
@@ -71,7 +72,7 @@ func (m *module) Attach(h *authmod.Host) {
 		}
 	}
 	if o.MaxConcurrentHashes <= 0 {
-		o.MaxConcurrentHashes = runtime.GOMAXPROCS(0)
+		o.MaxConcurrentHashes = min(runtime.GOMAXPROCS(0), maxSlots)
 	}
 	if o.MaxFailures == 0 {
 		o.MaxFailures = defaultFailures

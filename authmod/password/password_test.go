@@ -369,6 +369,34 @@ func TestProfileRefusals(t *testing.T) {
 	a.must("signIn", "ada@example.com", secret) // the address came along though the form's type has no field for it
 }
 
+// The account is that of the address in the document, wherever the profile has it from, in its one form.
+func TestAddressByTheProfile(t *testing.T) {
+	t.Parallel()
+	type form struct {
+		Login string `json:"login"`
+	}
+	a := setup(t, password.Options{MinLength: 8, Profile: authmod.NewProfile(func(p form) (User, error) {
+		return User{authmod.UserFields{Email: p.Login + "@Example.com"}}, nil
+	})})
+	try := func(login string) error {
+		args, _ := json.Marshal(map[string]any{"provider": "password", "params": map[string]any{
+			"flow": "signUp", "login": login, "password": secret,
+		}})
+		_, err := a.db.RunAction(context.Background(), engine.Call{Function: "auth:signIn", Args: args})
+		return err
+	}
+	if err := try(" Ada"); err != nil {
+		t.Fatal(err)
+	}
+	a.must("signIn", "ada@example.com", secret)
+	if err := try("ADA"); !errors.Is(err, &engine.Error{Code: engine.CodeAlreadyExists}) {
+		t.Errorf("the same address in another spelling: %v", err)
+	}
+	if err := try("not an"); !errors.Is(err, engine.ErrInvalid) {
+		t.Errorf("no address: %v", err)
+	}
+}
+
 // A hash that is weaker than today's is replaced when its owner signs in; nobody else can bring that about.
 func TestOutdatedHashesAreRenewed(t *testing.T) {
 	t.Parallel()
