@@ -423,25 +423,61 @@ func TestOutdatedHashesAreRenewed(t *testing.T) {
 	}
 }
 
-// Devices that sign in at once, all of them against a hash that each is about to renew, are all let in.
-func TestParallelRenewals(t *testing.T) {
+// Two devices verify at once against a hash that both are about to renew. One of them is first; the other is verified again,
+// against the new hash, and gets in or not as that says.
+func TestHashReplacedWhileVerifying(t *testing.T) {
 	t.Parallel()
-	crypto := &switching{now: password.Scrypt{LogN: 4, R: 1, P: 1}}
-	a := setup(t, password.Options{Crypto: crypto, MinLength: 8, MaxConcurrentHashes: 8})
-	a.must("signUp", "ada@example.com", secret)
-	crypto.set(cheap)
-	const n = 8
-	errs := make([]*engine.Error, n)
-	var all sync.WaitGroup
-	for i := range n {
-		all.Go(func() { errs[i] = a.call("signIn", "ada@example.com", secret) })
-	}
-	all.Wait()
-	for _, err := range errs {
-		if err != nil {
-			t.Errorf("turned away with %s: %v", err.Code, err)
+	for stillRight, wantIn := range map[bool]int{true: 2, false: 1} {
+		crypto := &together{stillRight: stillRight, both: make(chan struct{})}
+		a := setup(t, password.Options{Crypto: crypto, MaxConcurrentHashes: 2})
+		a.must("signUp", "ada@example.com", secret)
+		crypto.renew.Store(true)
+		errs := make(chan *engine.Error, 2)
+		for range 2 {
+			go func() { errs <- a.call("signIn", "ada@example.com", secret) }()
+		}
+		in := 0
+		for range 2 {
+			if err := <-errs; err == nil {
+				in++
+			} else if err.Code != engine.CodeUnauthenticated {
+				t.Errorf("got %s: %v", err.Code, err)
+			}
+		}
+		if in != wantIn {
+			t.Errorf("with a new hash that fits: %v: %d devices got in, want %d", stillRight, in, wantIn)
+		}
+		if n := crypto.calls.Load(); n != 3 {
+			t.Errorf("%d verifications, want one again", n)
 		}
 	}
+}
+
+// together makes hashes that are words. The first two verifications wait for one another.
+type together struct {
+	stillRight bool
+	renew      atomic.Bool
+	calls      atomic.Int64
+	both       chan struct{}
+}
+
+func (c *together) Hash(string) (string, error) {
+	if c.renew.Load() {
+		return "new", nil
+	}
+	return "old", nil
+}
+
+func (c *together) Outdated(hash string) bool { return hash == "old" }
+
+func (c *together) Verify(hash, _ string) (bool, error) {
+	switch c.calls.Add(1) {
+	case 1:
+		<-c.both
+	case 2:
+		close(c.both)
+	}
+	return hash == "old" || c.stillRight, nil
 }
 
 // What was verified must still hold in the transaction: a user who is deleted meanwhile does not get in.
