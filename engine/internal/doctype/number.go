@@ -104,8 +104,8 @@ func parseInt(tok []byte) (n int64, integral, fits bool) {
 	return 0, true, false
 }
 
-// parseExponent clamps: beyond a million nothing but the sign matters, unless the digits are a megabyte long, which the limit
-// on a document's size prevents from mattering.
+// parseExponent stops counting at 2^40: that is far beyond the digits any text in memory has, so nothing but the sign matters
+// there, and adding it to a position cannot overflow.
 func parseExponent(tok []byte) int {
 	negative := false
 	if tok[0] == '+' || tok[0] == '-' {
