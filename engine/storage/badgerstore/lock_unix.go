@@ -31,7 +31,11 @@ func lockFolder(dir string) (*folderLock, error) {
 	return &folderLock{f}, nil
 }
 
-func (l *folderLock) release() error { return l.f.Close() }
+// release unlocks before it closes: a child process that is just being started has a copy of the file until it executes its
+// program, and the lock would last as long.
+func (l *folderLock) release() error {
+	return errors.Join(syscall.Flock(int(l.f.Fd()), syscall.LOCK_UN), l.f.Close())
+}
 
 func syncFolder(dir string) error {
 	f, err := os.Open(dir)

@@ -3,8 +3,10 @@ package badgerstore_test
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/mimosadb/mimosa/engine/storage"
@@ -32,6 +34,30 @@ func TestOpenLocked(t *testing.T) {
 	mustCommit(t, s, 1, "a") // and the one that has it is not disturbed
 	mustClose(t, s)
 	mustClose(t, mustOpen(t, badgerstore.Options{Dir: dir}))
+}
+
+// TestLockEndsWithClose closes and opens a store while processes are being started, each of which has copies of the parent's
+// open files for a moment.
+func TestLockEndsWithClose(t *testing.T) {
+	t.Parallel()
+	done := make(chan struct{})
+	var starting sync.WaitGroup
+	starting.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				_ = exec.Command(os.Args[0], "-test.run=^$").Run()
+			}
+		}
+	})
+	dir := t.TempDir()
+	for range 10 {
+		mustClose(t, mustOpen(t, badgerstore.Options{Dir: dir}))
+	}
+	close(done)
+	starting.Wait()
 }
 
 func TestOpenNotWritable(t *testing.T) {

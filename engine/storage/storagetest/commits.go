@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -164,15 +165,28 @@ func testCommitContext(t *testing.T, h Harness) {
 	wantErr(t, "commit with a cancelled context", err, context.Canceled)
 
 	// One commit holds the head; a second one waits for it, and stops waiting when its context ends.
-	waiting, cancel := context.WithCancel(t.Context())
+	inner, cancel := context.WithCancel(t.Context())
+	waiting := &watchedContext{Context: inner, watched: make(chan struct{})}
 	_, err = s.Commit(t.Context(), newID(), func([]storage.LogEntry) (storage.Group, error) {
-		second := make(chan error)
+		second := make(chan error, 1)
 		go func() {
 			_, err := s.Commit(waiting, newID(), build)
 			second <- err
 		}()
+		giveUp, stop := context.WithTimeout(t.Context(), 10*time.Second)
+		defer stop()
+		select {
+		case <-waiting.watched:
+		case <-giveUp.Done():
+			t.Error("a waiting commit does not watch its context")
+		}
 		cancel()
-		wantErr(t, "a waiting commit whose context ended", <-second, context.Canceled)
+		select {
+		case err := <-second:
+			wantErr(t, "a waiting commit whose context ended", err, context.Canceled)
+		case <-giveUp.Done():
+			t.Error("a waiting commit did not heed its context")
+		}
 		return storage.Group{Cancel: true}, nil
 	})
 	if err != nil {
@@ -186,6 +200,18 @@ func testCommitContext(t *testing.T, h Harness) {
 	for _, err := range s.Tail(gone, 0) {
 		wantErr(t, "tail with a cancelled context", err, context.Canceled)
 	}
+}
+
+// watchedContext tells when somebody begins to wait for its end.
+type watchedContext struct {
+	context.Context
+	once    sync.Once
+	watched chan struct{}
+}
+
+func (c *watchedContext) Done() <-chan struct{} {
+	c.once.Do(func() { close(c.watched) })
+	return c.Context.Done()
 }
 
 func testTimestamps(t *testing.T, h Harness) {

@@ -70,20 +70,25 @@ func testModel(t *testing.T, h Harness) {
 	})
 
 	ctx := context.Background()
-	s, err := h.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
+	var s storage.Store
 	defer func() {
+		if s == nil {
+			return
+		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	}()
 	rapid.Check(t, func(r *rapid.T) {
 		// Opening a database is slow on some stores, so that all sequences share one, emptied before each.
+		var err error
+		if s == nil {
+			if s, err = h.Open(); err != nil {
+				r.Fatal(err)
+			}
+		}
 		m := &model{}
-		m.head, err = empty(ctx, s)
-		if err != nil {
+		if m.head, err = empty(ctx, s); err != nil {
 			r.Fatal(err)
 		}
 		m.floor = m.head
@@ -255,8 +260,9 @@ func testModel(t *testing.T, h Harness) {
 					p.Close()
 				}
 				pins = nil
-				var again storage.Store
-				if again, err = h.Open(); err != nil {
+				s = nil
+				again, err := h.Open()
+				if err != nil {
 					r.Fatal(err)
 				}
 				s = again
