@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/mimosadb/mimosa/engine/internal/doctype"
@@ -56,28 +54,12 @@ func SetAfter[T any](c *Change, v *T) error { return c.setAfter(v) }
 // Changed says whether the change makes a difference at a JSON path such as "address.city". A member that is missing differs
 // from one that is null, and equals one that is missing on the other side. Values are compared in canonical form.
 func (c *Change) Changed(path string) bool {
-	before, inBefore := memberAt(c.Before, path)
-	after, inAfter := memberAt(c.After, path)
+	before, inBefore := doctype.Member(c.Before, path)
+	after, inAfter := doctype.Member(c.After, path)
 	if !inBefore || !inAfter {
 		return inBefore != inAfter
 	}
 	return !doctype.Equal(before, after)
-}
-
-// memberAt finds the value at a dotted path.
-func memberAt(raw []byte, path string) (json.RawMessage, bool) {
-	for name := range strings.SplitSeq(path, ".") {
-		var object map[string]json.RawMessage
-		if json.Unmarshal(raw, &object) != nil {
-			return nil, false
-		}
-		value, ok := object[name]
-		if !ok {
-			return nil, false
-		}
-		raw = value
-	}
-	return raw, true
 }
 
 // WriteHook sees every change of every collection, whoever makes it. Package triggers is built on it.

@@ -190,7 +190,7 @@ func refuseInvalid(snap storage.Snapshot, c *collection) error {
 		if err != nil {
 			return err
 		}
-		if issues := c.typ.Validate(withoutSystem(kv.Value), doctype.ValidateOptions{AllowUnknown: true}); len(issues) > 0 {
+		if issues := c.typ.Validate(kv.Value, doctype.ValidateOptions{AllowUnknown: true, Doc: true}); len(issues) > 0 {
 			errs = append(errs, fmt.Errorf("engine: document %s: %w", id, invalid("does not satisfy the schema of "+c.name, issues)))
 			if len(errs) == most {
 				break
@@ -336,7 +336,7 @@ func documentFaults(snap storage.Snapshot, c *collection) (faults []error) {
 		if raw, ok := decodeID(id); !ok || documentKey(raw) != string(kv.Key) {
 			faults = append(faults, fmt.Errorf("engine: document %s of %s is stored under another key", id, c.name))
 		}
-		if issues := c.typ.Validate(withoutSystem(kv.Value), doctype.ValidateOptions{AllowUnknown: true}); len(issues) > 0 {
+		if issues := c.typ.Validate(kv.Value, doctype.ValidateOptions{AllowUnknown: true, Doc: true}); len(issues) > 0 {
 			faults = append(faults, fmt.Errorf("engine: document %s: %w", id, invalid("does not satisfy the schema of "+c.name, issues)))
 		}
 	}

@@ -124,7 +124,7 @@ func (t *txn) before(tx *Tx, ch *Change) error {
 
 // admit validates what is going to be stored, and checks its size and the unique indexes.
 func (t *txn) admit(c *collection, id rawID, ch *Change) error {
-	if issues := c.typ.Validate(withoutSystem(ch.After), doctype.ValidateOptions{AllowUnknown: ch.Op == Update}); len(issues) > 0 {
+	if issues := c.typ.Validate(ch.After, doctype.ValidateOptions{AllowUnknown: ch.Op == Update, Doc: true}); len(issues) > 0 {
 		return invalid("invalid document for "+c.name, issues)
 	}
 	if len(ch.After) > t.db.limits.DocumentBytes {
