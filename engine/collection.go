@@ -97,6 +97,7 @@ func (c *Collection[T]) Patch(tx *Tx, id ID[T], change func(*T) error) error {
 	if err != nil {
 		return err
 	}
+	tx.t.uncount(stored) // update reads it again
 	return tx.t.update(tx, c.c, string(id), enc, true)
 }
 
@@ -125,8 +126,13 @@ func (c *Collection[T]) ParseID(s string) (ID[T], error) {
 	return ID[T](s), nil
 }
 
-// Schema returns the JSON Schema of a document's value.
-func (c *Collection[T]) Schema() json.RawMessage { return c.c.typ.JSONSchema() }
+// Schema returns the JSON Schema of a document's value, nil if the collection was not registered properly.
+func (c *Collection[T]) Schema() json.RawMessage {
+	if c.c.typ == nil {
+		return nil
+	}
+	return c.c.typ.JSONSchema()
+}
 
 func decodeDoc[T any](c *collection, raw []byte) (*Doc[T], error) {
 	if c.goType != reflect.TypeFor[T]() {

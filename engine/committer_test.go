@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -378,7 +379,7 @@ func TestFailedCommit(t *testing.T) {
 			handle := shared.Open()
 			store := newSpy(handle)
 			c := newCounters()
-			db, err := engine.Open(c.schema, engine.Options{Store: store})
+			db, err := engine.Open(c.schema, engine.Options{Store: store, Logger: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				t.Fatal(err)
 			}

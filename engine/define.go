@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 
 	"github.com/mimosadb/mimosa/engine/internal/doctype"
 )
@@ -27,6 +28,9 @@ type index struct {
 	tag    [tagBytes]byte
 	spec   string // what the tag is made from: a changed definition is another index
 	paths  []*doctype.Path
+
+	absentOnce sync.Once
+	absents    [][]byte // set by absentOnce
 }
 
 func (s *Schema) compile(t reflect.Type) (*doctype.Type, error) {
@@ -167,7 +171,15 @@ func (c *Collection[T]) HasPath(path string) error {
 	return c.c.typ.HasPath(path)
 }
 
+// unregistered is the error of using a collection whose registration failed, or came after Open.
+func (c *collection) unregistered() error {
+	return fmt.Errorf("engine: collection %s was not registered properly", c.name)
+}
+
 func (c *collection) encode(v any) ([]byte, error) {
+	if c.typ == nil {
+		return nil, c.unregistered()
+	}
 	enc, err := c.typ.Encode(v)
 	if err != nil {
 		return nil, asInvalid(err, "invalid document for "+c.name)
@@ -192,6 +204,25 @@ func (x *index) key(id rawID, raw []byte) (key string, complete bool, err error)
 		return "", false, fmt.Errorf("engine: index %s of %s: %w", x.name, x.coll.name, &LimitError{"IndexKeyBytes", maxKeyBytes})
 	}
 	return string(append(k, id[tagBytes:]...)), complete, nil
+}
+
+// absent returns the component of a document without a value at the i-th path: missing where the Go type leaves it out, as
+// omitempty does, and null where it writes null.
+func (x *index) absent(i int) []byte {
+	x.absentOnce.Do(func() {
+		zero, err := x.coll.typ.Encode(reflect.New(x.coll.goType).Interface())
+		for _, p := range x.paths {
+			key, present, keyErr := []byte(nil), true, err
+			if err == nil {
+				key, present, keyErr = p.AppendStored(nil, zero)
+			}
+			if keyErr != nil || present {
+				key, _ = p.AppendValue(nil, nil) // nil fits every path
+			}
+			x.absents = append(x.absents, key)
+		}
+	})
+	return x.absents[i]
 }
 
 // maxKeyBytes bounds an index entry; Badger takes keys of up to 65,000 bytes, its own suffix included.

@@ -134,7 +134,8 @@ func runInner[A, R any](c *ActionCtx, f *function, a A, run func(context.Context
 	if err != nil {
 		return out, err
 	}
-	return out, f.result.Decode(res.Value, &out)
+	err = f.result.Decode(res.Value, &out)
+	return out, err
 }
 
 // function is the core of a registered function, without type parameters.

@@ -3,11 +3,14 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/tidwall/btree"
 
+	"github.com/mimosadb/mimosa/engine/internal/interval"
 	"github.com/mimosadb/mimosa/engine/internal/keyenc"
+	"github.com/mimosadb/mimosa/engine/storage"
 )
 
 type boundOp uint8
@@ -60,6 +63,10 @@ func (q *query) eq(values []any) {
 	}
 	k := append([]byte(nil), q.prefix...)
 	for i, v := range values {
+		if isNil(v) {
+			k = append(k, q.x.absent(i)...)
+			continue
+		}
 		var err error
 		if k, err = q.x.paths[i].AppendValue(k, v); err != nil {
 			q.fail("index %s of %s: %w", q.x.name, q.coll.name, err)
@@ -83,20 +90,20 @@ func (q *query) bound(op boundOp, v any) {
 		return
 	}
 	path := q.x.paths[q.used]
-	e, err := path.AppendValue(append([]byte(nil), q.prefix...), v)
+	if isNil(v) {
+		q.fail("index %s of %s: a bound cannot be nil", q.x.name, q.coll.name)
+		return
+	}
+	encode := path.AppendValue
+	if op == boundPrefix {
+		encode = func(dst []byte, v any) ([]byte, error) { return path.AppendPrefix(dst, v.(string)) }
+	}
+	e, err := encode(append([]byte(nil), q.prefix...), v)
 	if err != nil {
 		q.fail("index %s of %s: %w", q.x.name, q.coll.name, err)
 		return
 	}
-	if v == nil {
-		q.fail("index %s of %s: a bound cannot be nil", q.x.name, q.coll.name)
-		return
-	}
 	if op == boundPrefix {
-		e = keyenc.StringPrefix(append([]byte(nil), q.prefix...), v.(string))
-		if path.Descending() {
-			keyenc.Complement(e, len(q.prefix))
-		}
 		q.raise(e)
 		q.lower(keyenc.PrefixEnd(e))
 		return
@@ -133,6 +140,15 @@ func (q *query) bound(op boundOp, v any) {
 	case boundLte:
 		q.lower(after)
 	}
+}
+
+// isNil says whether a value stands for null: nil, or a nil pointer.
+func isNil(v any) bool {
+	rv := reflect.ValueOf(v)
+	for rv.Kind() == reflect.Pointer && !rv.IsNil() {
+		rv = rv.Elem()
+	}
+	return !rv.IsValid() || rv.Kind() == reflect.Pointer
 }
 
 // raise and lower narrow the range from below and from above.
@@ -174,34 +190,33 @@ func (q *query) run(each func(raw []byte) (more bool, err error)) error {
 		view = t.view.Copy()
 	}
 	lo, hi := q.lo, q.hi
-	var last string
-	complete := false
+	looked := &scanned{lo: lo, hi: hi, reverse: q.reverse}
+	if t.scans == nil {
+		t.scans = map[*scanned]struct{}{}
+	}
+	t.scans[looked] = struct{}{}
 	defer func() {
-		switch {
-		case complete:
-			t.reads.Add(lo, hi)
-		case last == "":
-			// Stopped at an error before the first key; all of it may have mattered.
-			t.reads.Add(lo, hi)
-		case q.reverse:
-			t.reads.Add([]byte(last), hi)
-		default:
-			t.reads.Add(lo, []byte(last+"\x00"))
+		if _, open := t.scans[looked]; open { // not if the transaction has ended since
+			delete(t.scans, looked)
+			looked.record(&t.reads)
 		}
 	}()
 	err := t.scan(view, lo, hi, q.reverse, func(key string, value []byte) (bool, error) {
-		last = key
+		looked.last = key
 		if err := t.usable(); err != nil {
 			return false, err
 		}
 		if q.x != nil {
+			if len(key) < partition+idBytes-tagBytes {
+				return false, fmt.Errorf("engine: %w: key %x in index %s of %s", storage.ErrCorrupt, key, q.x.name, q.coll.name)
+			}
 			id := q.coll.indexedID([]byte(key))
 			doc, ok, err := t.lookup(view, documentKey(id))
 			if err != nil {
 				return false, err
 			}
 			if !ok {
-				return false, fmt.Errorf("engine: index %s of %s points to %s, which does not exist", q.x.name, q.coll.name, id)
+				return false, fmt.Errorf("engine: %w: index %s of %s points to %s, which does not exist", storage.ErrCorrupt, q.x.name, q.coll.name, id)
 			}
 			value = doc
 		}
@@ -217,8 +232,29 @@ func (q *query) run(each func(raw []byte) (more bool, err error)) error {
 	if errors.Is(err, errStopped) {
 		return nil
 	}
-	complete = err == nil
+	looked.complete = err == nil
 	return err
+}
+
+// scanned is what a scan has looked at so far: nothing in lo <= key < hi that it did not see up to last, in its direction.
+type scanned struct {
+	lo, hi   []byte
+	reverse  bool
+	last     string
+	complete bool
+}
+
+// record adds it to a read set, as one range.
+func (s *scanned) record(reads *interval.Set) {
+	switch {
+	case s.complete || s.last == "":
+		// Without a last key it stopped at an error before the first; all of the range may have mattered.
+		reads.Add(s.lo, s.hi)
+	case s.reverse:
+		reads.Add([]byte(s.last), s.hi)
+	default:
+		reads.Add(s.lo, []byte(s.last+"\x00"))
+	}
 }
 
 // errStopped says that the callback of a scan wanted no more.

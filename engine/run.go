@@ -96,17 +96,21 @@ func (db *DB) mutate(ctx context.Context, c Call, accepted func()) (*Result, err
 	})
 }
 
-// RunAction runs an action, once.
+// RunAction runs an action, once. At its time limit it is answered without it: its context has ended and what it calls from
+// then on fails, but it may go on running until it heeds that.
 func (db *DB) RunAction(ctx context.Context, c Call) (*Result, error) {
-	return db.answer(ctx, c, KindAction, func(ctx context.Context, f *function) (res *Result, err error) {
-		ctx, cancel := context.WithTimeoutCause(ctx, db.limits.ActionTime, &LimitError{"ActionTime", int64(db.limits.ActionTime)})
+	return db.answer(ctx, c, KindAction, func(ctx context.Context, f *function) (*Result, error) {
+		limit := &LimitError{"ActionTime", int64(db.limits.ActionTime)}
+		ctx, cancel := context.WithTimeoutCause(ctx, db.limits.ActionTime, limit)
 		defer cancel()
 		state := &callState{principal: c.Principal, limit: db.limits.LogLines}
-		value, err := guarded(func() ([]byte, error) { return f.run(&ActionCtx{db: db, ctx: ctx, call: state}, c.Args) })
-		if err == nil {
-			err = db.checkResult(value)
+		r := newRun(db)
+		go r.do(func() ([]byte, error) { return f.run(&ActionCtx{db: db, ctx: ctx, call: state}, c.Args) }, nil)
+		value, err := r.wait(db.limits.ActionTime, limit, nil)
+		if err != nil && context.Cause(ctx) == error(limit) {
+			err = limit // the action says context.DeadlineExceeded in words of its own
 		}
-		res = &Result{Value: value, Log: state.takeLog()}
+		res := &Result{Value: value, Log: state.takeLog()}
 		if err == nil {
 			res.PrincipalSet, res.Principal = state.principalChange()
 		}
@@ -308,56 +312,80 @@ var errEndedGoroutine = errors.New("engine: the function ended its goroutine")
 // execute runs fn on a goroutine of its own, until it returns or its time is up. Then the transaction is dead: fn may go on
 // running, but every call that it makes fails. The snapshot is closed when fn has returned.
 func (db *DB) execute(t *txn, fn func() ([]byte, error)) ([]byte, error) {
-	type outcome struct {
-		value []byte
-		err   error
-	}
 	ctx, cancel := context.WithCancel(t.ctx)
 	defer cancel()
 	t.ctx = ctx
-	done := make(chan outcome, 1)
-	var late sync.Mutex // guards abandoned
-	abandoned := false
-	go func() {
-		value, err := []byte(nil), errEndedGoroutine
-		// Deferred, since fn may end its goroutine by runtime.Goexit, as the helpers of package testing do.
-		defer func() {
-			late.Lock()
-			t.dead.Store(true)
-			t.snap.Close()
-			if abandoned {
-				db.abandoned.Add(-1)
-			}
-			late.Unlock()
-			if t.poison != nil && err == nil {
-				err = t.poison
-			}
-			if err == nil {
-				err = db.checkResult(value)
-			}
-			done <- outcome{value, err}
-		}()
-		value, err = guarded(fn)
+	r := newRun(db)
+	go r.do(fn, func(err error) error {
+		t.dead.Store(true)
+		t.finish()
+		if err == nil {
+			err = t.poison
+		}
+		return err
+	})
+	return r.wait(db.limits.FunctionTime, &LimitError{"FunctionTime", int64(db.limits.FunctionTime)}, func() {
+		t.dead.Store(true)
+		t.runaway = true
+	})
+}
+
+// run is one run of a function on a goroutine of its own, and of somebody who waits for it, up to a limit.
+type run struct {
+	db    *DB
+	value []byte // the function's goroutine's, until done is closed; so is err
+	err   error
+	done  chan struct{}
+
+	mu        sync.Mutex // guards all below
+	returned  bool
+	abandoned bool
+}
+
+func newRun(db *DB) *run { return &run{db: db, done: make(chan struct{}), err: errEndedGoroutine} }
+
+// do runs the function, and ended, which may be nil, with its error when it has returned.
+func (r *run) do(fn func() ([]byte, error), ended func(error) error) {
+	// Deferred, since fn may end its goroutine by runtime.Goexit, as the helpers of package testing do.
+	defer close(r.done)
+	defer func() {
+		if ended != nil {
+			r.err = ended(r.err)
+		}
+		if r.err == nil {
+			r.err = r.db.checkResult(r.value)
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.returned = true
+		if r.abandoned {
+			r.db.abandoned.Add(-1)
+		}
 	}()
-	timer := time.NewTimer(db.limits.FunctionTime)
+	r.value, r.err = guarded(fn)
+}
+
+// wait returns what the function did, or limit when its time is up; then abandon, which may be nil, is called first.
+func (r *run) wait(limit time.Duration, exceeded error, abandon func()) ([]byte, error) {
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
-	case o := <-done:
-		return o.value, o.err
+	case <-r.done:
+		return r.value, r.err
 	case <-timer.C:
 	}
-	late.Lock()
-	if t.dead.Load() { // it returned just now
-		late.Unlock()
-		o := <-done
-		return o.value, o.err
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.returned { // just now
+		<-r.done
+		return r.value, r.err
 	}
-	t.dead.Store(true)
-	abandoned = true
-	db.abandoned.Add(1)
-	late.Unlock()
-	t.runaway = true
-	return nil, &LimitError{"FunctionTime", int64(db.limits.FunctionTime)}
+	r.abandoned = true
+	r.db.abandoned.Add(1)
+	if abandon != nil {
+		abandon()
+	}
+	return nil, exceeded
 }
 
 func (db *DB) checkResult(value []byte) error {

@@ -12,7 +12,9 @@ func (x *Index[T]) Name() string { return x.x.name }
 func (x *Index[T]) Scan(r Reader) *Scan[T] { return newScan[T](r, x.x.coll, x.x) }
 
 // Eq reads the documents whose first components equal values, in the order of the remaining ones. Values are checked
-// against the Go types of the paths: a mismatch is an error of the scan.
+// against the Go types of the paths: a mismatch is an error of the scan. nil stands for documents without a value: null, or a
+// member that omitempty has left out. In JSON a zero value that was left out is not there, so that nil finds it, and not the
+// zero value.
 func (x *Index[T]) Eq(r Reader, values ...any) *Scan[T] {
 	s := newScan[T](r, x.x.coll, x.x)
 	s.q.eq(values)
@@ -34,8 +36,9 @@ func newScan[T any](r Reader, c *collection, x *index) *Scan[T] {
 	return &Scan[T]{q: newQuery(r.reader(), c, x)}
 }
 
-// Gt, Gte, Lt and Lte bound the component that follows those given to Eq. On a descending component they still compare
-// values, so Gt(5) yields greater values.
+// Gt, Gte, Lt and Lte bound the component that follows those given to Eq; several of them narrow the range further. On a
+// descending component they still compare values, so Gt(5) yields greater values. Null and missing values, which sort below
+// all others, lie within no bound.
 func (s *Scan[T]) Gt(v any) *Scan[T] { s.q.bound(boundGt, v); return s }
 
 // Gte: see Gt.
@@ -47,7 +50,7 @@ func (s *Scan[T]) Lt(v any) *Scan[T] { s.q.bound(boundLt, v); return s }
 // Lte: see Gt.
 func (s *Scan[T]) Lte(v any) *Scan[T] { s.q.bound(boundLte, v); return s }
 
-// Prefix bounds the string component that follows those given to Eq to strings that begin with p.
+// Prefix bounds the string or id component that follows those given to Eq to strings that begin with p.
 func (s *Scan[T]) Prefix(p string) *Scan[T] { s.q.bound(boundPrefix, p); return s }
 
 // Desc turns the order round.
@@ -105,10 +108,7 @@ func (s *Scan[T]) Collect() ([]*Doc[T], error) {
 
 // First returns the first document, or an error that is ErrNotFound.
 func (s *Scan[T]) First() (*Doc[T], error) {
-	one := *s
-	q := *s.q
-	one.q = &q
-	for d, err := range one.Limit(1).Docs() {
+	for d, err := range s.Docs() {
 		return d, err
 	}
 	return nil, s.q.notFound()

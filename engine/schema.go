@@ -65,20 +65,28 @@ func (s *Schema) OnOpen(fn func(context.Context, *DB) error) {
 // Problem records a wrong registration, for Open to return with the file and line of the calling program. Packages that
 // register things of their own report theirs by it.
 func (s *Schema) Problem(format string, a ...any) {
-	s.register(func() error { return fmt.Errorf(format, a...) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.problem(fmt.Errorf(format, a...))
 }
 
-// register runs fn under the lock and records its error with the place of the first caller outside this module's library
+// problem records what is wrong, with the place. The caller holds the lock.
+func (s *Schema) problem(err error) {
+	s.problems = append(s.problems, fmt.Errorf("%s: %w", callerPlace(), err))
+}
+
+// register runs fn under the lock, unless the schema is sealed, and records its error with the place of the first caller outside this module's library
 // packages.
 func (s *Schema) register(fn func() error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := fn()
-	if s.sealed && err == nil {
-		err = errors.New("registered after Open")
+	// Databases are open that read what is registered, so that it is not touched any more.
+	err := errors.New("registered after Open")
+	if !s.sealed {
+		err = fn()
 	}
 	if err != nil {
-		s.problems = append(s.problems, fmt.Errorf("%s: %w", callerPlace(), err))
+		s.problem(err)
 	}
 }
 

@@ -38,8 +38,9 @@ type txn struct {
 	view      *overlay // what lies above snap, own writes included
 
 	reads   interval.Set
-	own     []string // keys written, in order, with repetitions
-	touched []string // document and index keys of every change; see DB.conflicts
+	scans   map[*scanned]struct{} // that are under way
+	own     []string              // keys written, in order, with repetitions
+	touched []string              // document and index keys of every change; see DB.conflicts
 
 	poison error
 	level  int // of Nested
@@ -53,7 +54,8 @@ type txn struct {
 	rand       *rand.Rand
 	volatile   bool
 
-	readIdentity bool
+	readIdentity bool // by any run of any part
+	resolved     bool // ident and identErr are set
 	ident        *Identity
 	identErr     error
 
@@ -63,6 +65,16 @@ type txn struct {
 	locals map[any]any
 	log    []string
 	trace  []Fired
+}
+
+// finish ends the transaction when its function has returned. Scans that were left open, by iter.Pull, have read what they
+// have looked at.
+func (t *txn) finish() {
+	for s := range t.scans {
+		s.record(&t.reads)
+	}
+	t.scans = nil
+	t.snap.Close()
 }
 
 // usable is the first thing every operation asks.
@@ -90,10 +102,14 @@ func (t *txn) identity(r Reader) (*Identity, error) {
 	if err := t.usable(); err != nil {
 		return nil, err
 	}
-	if !t.readIdentity {
-		t.readIdentity = true
+	t.readIdentity = true
+	if !t.resolved {
+		t.resolved = true
 		if t.principal != nil {
 			t.ident, t.identErr = t.principal.Resolve(r)
+			if t.identErr != nil {
+				t.ident = nil
+			}
 		}
 	}
 	return t.ident, t.identErr
@@ -154,6 +170,12 @@ func (t *txn) countRead(raw []byte) error {
 	return nil
 }
 
+// uncount takes back what countRead has counted of a document that is going to be read again.
+func (t *txn) uncount(raw []byte) {
+	t.readDocs--
+	t.readBytes -= int64(len(raw))
+}
+
 // getDocument returns a document's stored JSON.
 func (t *txn) getDocument(c *collection, id string) ([]byte, error) {
 	if err := t.usableFor(c); err != nil {
@@ -174,6 +196,9 @@ func (t *txn) getDocument(c *collection, id string) ([]byte, error) {
 }
 
 func (t *txn) usableFor(c *collection) error {
+	if c.typ == nil {
+		return c.unregistered()
+	}
 	if c.schema != t.db.schema {
 		return fmt.Errorf("engine: collection %s belongs to another schema", c.name)
 	}
@@ -209,10 +234,13 @@ func (t *txn) nested(tx *Tx, fn func(*Tx) error) error {
 		return &LimitError{"Nesting", int64(t.db.limits.Nesting)}
 	}
 	t.level++
-	view, own, touched := t.view.Copy(), len(t.own), len(t.touched)
+	view, own, touched, resolved := t.view.Copy(), len(t.own), len(t.touched), t.resolved
 	done := false
 	rollback := func() {
 		t.view = view
+		if !resolved { // who the caller is may have been found in what is rolled back
+			t.resolved, t.ident, t.identErr = false, nil, nil
+		}
 		t.own, t.touched = t.own[:own], t.touched[:touched]
 		t.poison = nil
 	}
