@@ -76,16 +76,17 @@ export class Server {
     const folder = await mkdtemp(join(tmpdir(), "mimosa-official-"));
     const server = new Server(await freePort(), join(folder, "data"), options);
     t.after(async () => {
-      const left = await Promise.allSettled(server.#guests.map((leave) => leave()));
+      const problems: unknown[] = [];
+      for (const leave of server.#guests.reverse()) await leave().catch((problem: unknown) => problems.push(problem));
       await server.kill();
       await rm(folder, { recursive: true, force: true });
-      for (const one of left) if (one.status === "rejected") throw one.reason;
+      if (problems.length > 0) throw problems[0];
     });
     await server.start();
     return server;
   }
 
-  /** Has something done at the end of the test, while the server is still there. */
+  /** Has something done at the end of the test, while the server is still there: first what was added last. */
   beforeEnd(leave: () => Promise<void>): void {
     this.#guests.push(leave);
   }
