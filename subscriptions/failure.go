@@ -11,7 +11,10 @@ import (
 // failure is what a client sees of an error that a function gave.
 func failure(err error) *wire.Failure {
 	var e *engine.Error
-	if !errors.As(err, &e) {
+	switch {
+	case errors.Is(err, engine.ErrOutcomeUnknown):
+		e = engine.Errorf(engine.CodeInternal, "whether the mutation took effect is not known")
+	case !errors.As(err, &e):
 		// Functions fail with a code; what comes without one ended the call from outside.
 		e = engine.Errorf(engine.CodeBusy, "the call was cut off; try again")
 	}

@@ -6,7 +6,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/mimosadb/mimosa/engine"
 	"github.com/mimosadb/mimosa/subscriptions"
 	"github.com/mimosadb/mimosa/subscriptions/wire"
 )
@@ -301,6 +303,25 @@ func TestSlowQueryHoldsUpOnlyItsWatchers(t *testing.T) {
 	slow.quiet()
 	close(g.open)
 	slow.until("the newest", func() bool { return slow.values[0] == "1" && slow.values[1] == `["a"]` })
+}
+
+// A live query that ran into its time limit is tried again some time later.
+func TestQueryThatTookTooLongIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	clock := newClock()
+	h := setup(t, subscriptions.Options{Clock: clock}, func(o *engine.Options) { o.Limits.FunctionTime = 50 * time.Millisecond })
+	c := h.connect()
+	timers := clock.waiting()
+	c.watch(0, "notes:gated", `{"room":"r"}`)
+	c.expect(`T 1.0 0=!too_large`)
+	if clock.waiting() <= timers {
+		t.Fatal("no timer is set")
+	}
+	close(h.app.gate("r").open)
+	h.add("r", "a") // what the query read is not known, so this does not reach it
+	c.quiet()
+	clock.advance(11 * time.Second)
+	c.expect(`T 1.0 0=1`)
 }
 
 func TestQueryLimit(t *testing.T) {

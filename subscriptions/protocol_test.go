@@ -9,6 +9,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/mimosadb/mimosa/engine"
 	"github.com/mimosadb/mimosa/subscriptions"
 	"github.com/mimosadb/mimosa/subscriptions/wire"
 )
@@ -94,6 +95,26 @@ func TestProtocolErrorsAreFatal(t *testing.T) {
 	d.unwatch(17)
 	d.expect("T 1.0 17-")
 	d.quiet()
+}
+
+// What one client makes the server keep is bounded, in bytes too.
+func TestArgumentsAreBounded(t *testing.T) {
+	t.Parallel()
+	h := setup(t, subscriptions.Options{MaxBuffered: 1000, MaxQueries: 3}, func(o *engine.Options) { o.Limits.ArgumentBytes = 600 })
+	room := func(n int) string { return `{"room":"` + strings.Repeat("x", n) + `"}` }
+	c := h.connect()
+	c.watch(0, "notes:any", room(700), 1, "notes:any", room(500), 2, "notes:any", room(501), 3, "notes:any", room(100))
+	c.expect(`T 1.0 0=!too_large 1=false 2=!too_large 3=false`)
+	c.unwatch(1)
+	c.expect(`T 2.0 1-`)
+	c.watch(1, "notes:any", room(502))
+	c.expect(`T 3.0 1=false`)
+	c.mutate(0, "notes:any", room(700))
+	c.expect(`M 0 !invalid`)
+	c.mutate(1, "notes:add", room(700))
+	c.expect(`M 1 !too_large`)
+	c.act(2, "actions:add", room(700))
+	c.expect(`A 2 !too_large`)
 }
 
 func TestOrigins(t *testing.T) {

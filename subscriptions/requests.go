@@ -170,6 +170,9 @@ func (s *socket) startAction(m *wire.Action) {
 	switch {
 	case m.Component != "":
 		s.send(outgoing{frames: encode(&wire.ActionResponse{RequestID: m.RequestID, Failure: noComponents()})})
+	case len(m.Args) > s.server.maxArguments:
+		f := failed(engine.CodeTooLarge, "the arguments are too large")
+		s.send(outgoing{frames: encode(&wire.ActionResponse{RequestID: m.RequestID, Failure: f})})
 	case len(s.waiting) >= 4*s.server.o.MaxActions:
 		f := failed(engine.CodeBusy, "too many actions at once")
 		s.send(outgoing{frames: encode(&wire.ActionResponse{RequestID: m.RequestID, Failure: f})})

@@ -80,9 +80,11 @@ type Server struct {
 	db          *engine.DB
 	o           Options
 	development bool
-	live        *live
-	upgrader    websocket.Upgrader
-	limits      wire.Limits
+	// maxArguments is the database's limit of a call's arguments, so that larger ones need not wait for their refusal.
+	maxArguments int
+	live         *live
+	upgrader     websocket.Upgrader
+	limits       wire.Limits
 
 	// ctx is what functions run with: a call goes on when its client has gone, and ends with the server.
 	ctx    context.Context
@@ -102,11 +104,12 @@ type Server struct {
 func New(db *engine.DB, o Options) *Server {
 	s := &Server{
 		db: db, o: o.withDefaults(db), development: db.Options().Development,
-		sockets: map[*socket]struct{}{}, sessions: map[string]*socket{}, dispatched: make(chan struct{}),
+		maxArguments: db.Options().Limits.ArgumentBytes,
+		sockets:      map[*socket]struct{}{}, sessions: map[string]*socket{}, dispatched: make(chan struct{}),
 	}
 	s.limits = wire.Limits{Bytes: s.o.MaxFrame}
 	s.upgrader = websocket.Upgrader{
-		ReadBufferSize: 1 << 10, WriteBufferSize: 1 << 10, WriteBufferPool: &sync.Pool{},
+		ReadBufferSize: 4 << 10, WriteBufferSize: 1 << 10, WriteBufferPool: &sync.Pool{},
 		CheckOrigin: s.originAllowed, HandshakeTimeout: 10 * time.Second,
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
 			refuse(w, status, engine.CodeInvalid, reason.Error())

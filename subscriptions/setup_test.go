@@ -168,6 +168,13 @@ func newApp() *app {
 	}
 	engine.Query(s, "notes:list", func(r *engine.ReadTx, in inRoom) ([]string, error) { return list(r, in.Room) })
 	engine.Query(s, "notes:count", func(r *engine.ReadTx, in inRoom) (int, error) { return a.byRoom.Eq(r, in.Room).Count() })
+	engine.Query(s, "notes:latest", func(r *engine.ReadTx, in inRoom) (string, error) {
+		d, err := a.byRoom.Eq(r, in.Room).Desc().First()
+		if err != nil || d == nil {
+			return "", err
+		}
+		return string(d.ID), nil
+	})
 	engine.Query(s, "notes:any", func(r *engine.ReadTx, in inRoom) (bool, error) {
 		n, err := a.byRoom.Eq(r, in.Room).Count()
 		return n > 0, err

@@ -21,6 +21,7 @@ import (
 type socket struct {
 	server  *Server
 	conn    *websocket.Conn
+	net     *coalescer     // below conn
 	workers sync.WaitGroup // all goroutines but the reader
 	gone    chan struct{}  // closed when all of them have ended
 	ready   chan struct{}  // capacity one: the writer has something to do
@@ -34,13 +35,14 @@ type socket struct {
 	slots         map[uint32]*slot
 	removed       []uint32 // queries whose removal has not been answered
 	refusedSlots  int
-	identityState // see auth.go
-	requestState  // see requests.go
+	argumentBytes int // of all slots
+	identityState     // see auth.go
+	requestState      // see requests.go
 
 	// What it has been told.
 	sent       wire.StateVersion // the end of the last Transition in out or before
 	out        []outgoing
-	outBytes   int
+	outBytes   int              // of out, but for Transitions, of which there is one at most
 	inFlight   bool             // a Transition is in out: the next is computed once it has left
 	updating   bool             // a goroutine computes a Transition
 	riders     []outgoing       // to be sent right after the next Transition
@@ -62,7 +64,11 @@ type outgoing struct {
 	ping       bool
 }
 
+// size is what counts against the bytes that may wait.
 func (o *outgoing) size() (n int) {
+	if o.transition {
+		return 0
+	}
 	for _, f := range o.frames {
 		n += len(f)
 	}
@@ -84,12 +90,13 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, engine.CodeForbidden, "this origin may not connect")
 		return
 	}
-	conn, err := s.upgrader.Upgrade(w, r, nil)
+	taken := &coalescing{ResponseWriter: w}
+	conn, err := s.upgrader.Upgrade(taken, r, nil)
 	if err != nil {
 		return // the upgrader has answered
 	}
 	sock := &socket{
-		server: s, conn: conn, gone: make(chan struct{}), ready: make(chan struct{}, 1),
+		server: s, conn: conn, net: taken.conn, gone: make(chan struct{}), ready: make(chan struct{}, 1),
 		slots: map[uint32]*slot{}, spoke: s.o.Clock.Now(),
 	}
 	sock.room = sync.NewCond(&sock.mu)
@@ -134,6 +141,7 @@ func (s *socket) read() {
 			var m wire.ClientMessage
 			if m, err = wire.DecodeClient(frame, s.server.limits); err == nil {
 				err = s.handle(m, len(frame))
+				s.awaitRoom()
 			}
 		}
 		var refused *wire.Error
@@ -151,6 +159,17 @@ func (s *socket) read() {
 			buf = bytes.Buffer{}
 		}
 	}
+}
+
+// awaitRoom makes the reader wait while the client does not take what it was answered.
+func (s *socket) awaitRoom() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.blocked = true
+	for s.outBytes > s.server.o.MaxBuffered && !s.ended {
+		s.room.Wait()
+	}
+	s.blocked = false
 }
 
 // next reads one frame into buf.
@@ -287,13 +306,16 @@ func (s *socket) addSlot(c *wire.QueryChange) error {
 	switch {
 	case err != nil:
 		return err
-	case s.refusedSlots >= most:
-		return &wire.Error{Reason: wire.TooLarge, Message: "ModifyQuerySet", Field: "modifications", Detail: "far too many queries"}
+	case s.refusedSlots >= most || len(s.removed) > 4*most:
+		return &wire.Error{Reason: wire.TooLarge, Message: "ModifyQuerySet", Field: "modifications", Detail: "far too many"}
 	case len(s.slots)-s.refusedSlots >= most:
 		sl.refuse(failed(engine.CodeTooLarge, "a connection may watch %d queries", most))
+	case len(args) > s.server.maxArguments || s.argumentBytes+len(args) > s.server.o.MaxBuffered:
+		sl.refuse(failed(engine.CodeTooLarge, "the arguments are too large"))
 	case c.Component != "":
 		sl.refuse(noComponents())
 	default:
+		s.argumentBytes += len(args)
 		sl.node = s.server.live.hold(nodeKey{path: c.Path, args: string(args)})
 	}
 	if sl.node == nil {
@@ -314,6 +336,7 @@ func (s *socket) removeSlot(sl *slot) {
 		s.refusedSlots--
 		return
 	}
+	s.argumentBytes -= len(sl.node.args)
 	sl.release(s.server.live)
 	s.server.live.drop(sl.node)
 }

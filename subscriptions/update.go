@@ -114,7 +114,6 @@ func (s *socket) begin(head engine.Timestamp) *round {
 			r.stale = append(r.stale, sl)
 		}
 	}
-	slices.SortFunc(r.stale, func(a, b *slot) int { return cmp.Compare(a.id, b.id) })
 	if s.identity != nil && s.identity.stale(head, me) {
 		r.stale = append(r.stale, s.identity)
 	}
@@ -207,6 +206,7 @@ func (s *socket) finish(r *round) {
 	if s.ended {
 		return
 	}
+	slices.SortFunc(t.Modifications[len(r.removed):], func(a, b wire.Modification) int { return cmp.Compare(a.QueryID, b.QueryID) })
 	owed := s.ownWrite > 0 && s.ownWrite <= r.at
 	if owed {
 		s.ownWrite = 0

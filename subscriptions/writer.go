@@ -41,15 +41,11 @@ func (s *socket) write() {
 		batch, ended, code, reason := s.out, s.ended, s.closeCode, s.closeReason
 		s.out = nil
 		s.mu.Unlock()
-		for i := range batch {
-			for _, frame := range batch[i].frames {
-				if err := s.writeFrame(frame, batch[i].ping); err != nil {
-					s.writeFailed(err)
-					return
-				}
-			}
-			s.left(&batch[i])
+		if err := s.writeBatch(batch); err != nil {
+			s.writeFailed(err)
+			return
 		}
+		s.left(batch)
 		if ended {
 			deadline := time.Now().Add(min(lastWords, s.server.o.WriteTimeout))
 			if code == websocket.CloseAbnormalClosure ||
@@ -61,6 +57,19 @@ func (s *socket) write() {
 			return
 		}
 	}
+}
+
+// writeBatch writes messages, many of them at once if they are small.
+func (s *socket) writeBatch(batch []outgoing) error {
+	s.net.hold()
+	for i := range batch {
+		for _, frame := range batch[i].frames {
+			if err := s.writeFrame(frame, batch[i].ping); err != nil {
+				return err
+			}
+		}
+	}
+	return s.net.release()
 }
 
 func (s *socket) writeFrame(frame []byte, ping bool) error {
@@ -88,19 +97,24 @@ func (s *socket) writeFailed(err error) {
 	_ = s.conn.Close() // which ends the reader
 }
 
-// left accounts for a message that has been written: there is room for another, and perhaps news.
-func (s *socket) left(o *outgoing) {
+// left accounts for messages that have been written: there is room for others, and perhaps news.
+func (s *socket) left(batch []outgoing) {
+	if len(batch) == 0 {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.spoke = s.server.o.Clock.Now()
-	s.outBytes -= o.size()
-	if o.request {
-		s.unanswered--
+	for i := range batch {
+		s.outBytes -= batch[i].size()
+		if batch[i].request {
+			s.unanswered--
+		}
+		if batch[i].transition {
+			s.inFlight = false
+		}
 	}
-	if o.transition {
-		s.inFlight = false
-		s.wakeLocked()
-	}
+	s.wakeLocked()
 	s.startActions()
 	s.room.Broadcast()
 	s.retireIfIdle()
