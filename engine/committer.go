@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -95,12 +94,6 @@ type waiter struct {
 	done chan struct{}
 }
 
-// publication is one newly published timestamp with the keys it touched.
-type publication struct {
-	ts      storage.Timestamp
-	touched []string
-}
-
 const (
 	// recentItems and recentKeys bound the validation window; a mutation that began before it is run again.
 	recentItems = 16 << 10
@@ -139,65 +132,6 @@ func (c *committer) head() storage.Timestamp {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.stableTS
-}
-
-// reservation keeps ranges free for a mutation that met conflicts too often.
-type reservation struct {
-	id    uint64
-	reads *interval.Set
-	until time.Time
-	done  chan struct{}
-}
-
-// reserveFor bounds how long others wait for a reservation.
-const reserveFor = 50 * time.Millisecond
-
-// reserve holds back mutations that would write into reads until release is called or a short time has passed. own is an
-// earlier reservation of the same mutation, or nil; it is renewed and keeps its rank.
-func (c *committer) reserve(reads *interval.Set, own *reservation) *reservation {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	until := time.Now().Add(reserveFor)
-	if own != nil && slices.Contains(c.reservations, own) {
-		own.reads, own.until = reads, until
-		return own
-	}
-	c.nextReserve++
-	own = &reservation{id: c.nextReserve, reads: reads, until: until, done: make(chan struct{})}
-	c.reservations = append(c.reservations, own)
-	return own
-}
-
-// release ends a reservation; nil is none.
-func (c *committer) release(r *reservation) {
-	if r == nil {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.lift(r)
-}
-
-// lift removes a reservation, if it is still there.
-func (c *committer) lift(r *reservation) {
-	if i := slices.Index(c.reservations, r); i >= 0 {
-		c.reservations = slices.Delete(c.reservations, i, i+1)
-		close(r.done)
-	}
-}
-
-// heldBack returns a reservation that the touched keys would break. Older reservations go first, so that two of them cannot
-// wait for each other.
-func (c *committer) heldBack(own *reservation, touched []string) *reservation {
-	for _, r := range c.reservations {
-		if own != nil && r.id >= own.id || time.Now().After(r.until) {
-			continue
-		}
-		if readsAny(r.reads, touched) {
-			return r
-		}
-	}
-	return nil
 }
 
 // admit measures a mutation, and refuses one that does not fit into a group even alone.
@@ -437,19 +371,6 @@ func (c *committer) commit(group []*member) {
 	c.publish(group, ts, gone, news)
 }
 
-// decodeMissed reads what other writers of the same store committed.
-func decodeMissed(entries []storage.LogEntry) ([]publication, error) {
-	var out []publication
-	for _, e := range entries {
-		touched, err := decodeLog(e.Log)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, publication{e.Timestamp, touched})
-	}
-	return out, nil
-}
-
 // dropReaders marks the members that read one of the keys gone as dropped, and with each all later ones that read its
 // writes. It returns gone with the keys that the dropped ones had touched.
 func dropReaders(members []*member, gone []string) []string {
@@ -584,83 +505,4 @@ func (c *committer) fail(err error) {
 	for _, w := range waiters {
 		close(w.done)
 	}
-}
-
-// buildGroup makes one storage group of its members: the last write of each key, and a log row of what each member touched.
-func buildGroup(group []*member) (storage.Group, []string) {
-	last := map[string]int{}
-	var g storage.Group
-	var touched []string
-	rows := newRequestRows()
-	log := []byte{logVersion}
-	kept := 0
-	for _, m := range group {
-		if m.dropped {
-			continue
-		}
-		kept++
-		for _, w := range m.writes {
-			if w.Key[0] == spaceSession {
-				rows.add(w)
-				continue
-			}
-			if i, ok := last[string(w.Key)]; ok {
-				g.Writes[i] = w
-				continue
-			}
-			last[string(w.Key)] = len(g.Writes)
-			g.Writes = append(g.Writes, w)
-		}
-		touched = append(touched, m.touched...)
-		log = binary.AppendUvarint(log, uint64(len(m.touched)))
-		for _, k := range m.touched {
-			log = binary.AppendUvarint(log, uint64(len(k)))
-			log = append(log, k...)
-		}
-	}
-	if kept == 0 {
-		return storage.Group{Cancel: true}, nil
-	}
-	g.Writes = append(g.Writes, rows.writes()...)
-	g.Log = log
-	return g, touched
-}
-
-// logVersion begins every log record: version 1 is, for each member of the group in order, the number of its touched keys
-// and each key with its length, all numbers as unsigned varints.
-const logVersion = 1
-
-func decodeLog(log []byte) ([]string, error) {
-	bad := fmt.Errorf("engine: %w: malformed log record", storage.ErrCorrupt)
-	if len(log) == 0 {
-		return nil, nil
-	}
-	if log[0] != logVersion {
-		return nil, fmt.Errorf("engine: log record of version %d", log[0])
-	}
-	log = log[1:]
-	next := func() (uint64, bool) {
-		v, n := binary.Uvarint(log)
-		if n <= 0 {
-			return 0, false
-		}
-		log = log[n:]
-		return v, true
-	}
-	var touched []string
-	for len(log) > 0 {
-		keys, ok := next()
-		if !ok {
-			return nil, bad
-		}
-		for range keys {
-			n, ok := next()
-			if !ok || n > uint64(len(log)) {
-				return nil, bad
-			}
-			touched = append(touched, string(log[:n]))
-			log = log[n:]
-		}
-	}
-	return touched, nil
 }

@@ -33,6 +33,13 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
+func (k Kind) article() string {
+	if k == KindAction {
+		return "an action"
+	}
+	return "a " + k.String()
+}
+
 // Option is a rare choice about one function.
 type Option func(*function)
 

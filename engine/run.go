@@ -138,7 +138,7 @@ func (db *DB) find(c Call, k Kind) (*function, error) {
 		return nil, Errorf(CodeNotFound, "no function %q", c.Function)
 	}
 	if f.kind != k {
-		return nil, Errorf(CodeInvalid, "%q is a %s, not a %s", c.Function, f.kind, k)
+		return nil, Errorf(CodeInvalid, "%q is %s, not %s", c.Function, f.kind.article(), k.article())
 	}
 	if len(c.Args) > db.limits.ArgumentBytes {
 		return nil, &LimitError{"ArgumentBytes", int64(db.limits.ArgumentBytes)}
