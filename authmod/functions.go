@@ -14,7 +14,7 @@ type signInArgs struct {
 	Provider     string          `json:"provider,omitempty"`
 	Params       json.RawMessage `json:"params,omitempty"`
 	Verifier     string          `json:"verifier,omitempty"`
-	RefreshToken string          `json:"refreshToken,omitempty"`
+	RefreshToken *string         `json:"refreshToken,omitempty"`
 	CalledBy     string          `json:"calledBy,omitempty"`
 }
 
@@ -67,8 +67,8 @@ func (a *Auth) registerFunctions() {
 // signIn finds out which of its four uses a call of auth:signIn is: a sign-in by a named module, a refresh, a code from an
 // address, or none of these.
 func (a *Auth) signIn(c *engine.ActionCtx, in signInArgs) (Answer, error) {
-	if in.Provider == "" && in.RefreshToken != "" {
-		return a.exchange(c, in.RefreshToken)
+	if in.Provider == "" && in.RefreshToken != nil {
+		return a.exchange(c, *in.RefreshToken)
 	}
 	at := &Attempt{ActionCtx: c, verifier: in.Verifier}
 	if issues := at.read(in); len(issues) > 0 {

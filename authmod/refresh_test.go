@@ -89,7 +89,7 @@ func TestUselessRefreshTokens(t *testing.T) {
 	d := a.device().must(signUpArgs("ada@example.com"))
 	before := a.dump()
 	for _, s := range []string{
-		"x", strings.Repeat("A", 64), strings.Repeat("A", 63), strings.Repeat("=", 64), strings.Repeat("é", 32), "\x00",
+		"", "x", strings.Repeat("A", 64), strings.Repeat("A", 63), strings.Repeat("=", 64), strings.Repeat("é", 32), "\x00",
 		strings.Repeat("A", 100_000), d.token,
 		strings.Repeat("A", 22) + d.refresh[22:], // the right token in another family
 	} {

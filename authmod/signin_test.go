@@ -180,6 +180,25 @@ func TestSchemaIssuesComeToo(t *testing.T) {
 	}
 }
 
+// What the profile's type says about the address, and what the module does, is one issue.
+func TestOneIssueAField(t *testing.T) {
+	t.Parallel()
+	type form struct {
+		Email string `json:"email" jsonschema:"format=email"`
+	}
+	a := setup(t, func(s *settings) {
+		s.password.Profile = authmod.NewProfile(func(p form) (User, error) {
+			return User{UserFields: authmod.UserFields{Email: p.Email}, Nickname: "Ada"}, nil
+		})
+	})
+	for _, email := range []any{"", "a@b", 7, nil} {
+		_, err := a.device().call(params("signUp", map[string]any{"email": email, "password": secret}))
+		if err == nil || len(err.Issues) != 1 || err.Issues[0].Path != "email" {
+			t.Errorf("%v: %+v", email, err)
+		}
+	}
+}
+
 func TestTakenAddress(t *testing.T) {
 	t.Parallel()
 	a := setup(t)

@@ -48,7 +48,8 @@ func (m *module) signUp(a *authmod.Attempt) (authmod.Answer, error) {
 		// The account's id is the address of what the profile made, which need not come from a parameter of that name.
 		emailWrong = emailIssue(user.Email)
 	}
-	if emailWrong != nil {
+	// The profile's own rules may have found it already, in other words.
+	if emailWrong != nil && !slices.ContainsFunc(issues, func(i engine.Issue) bool { return i.Path == "email" }) {
 		issues = append(issues, *emailWrong)
 	}
 	password, passwordIssues := m.newPassword(a)
