@@ -33,13 +33,14 @@ var lattice = map[string][]string{
 	"engine/storage/storagetest":     {"engine/storage"},
 	"clientjs/test/server/app":       {"authmod", "authmod/password", "engine", "subscriptions", "triggers", "clientjs", "cmd"},
 	"subscriptions/internal/history": nil,
+	"bench":                          {"engine", "subscriptions", "triggers"},
 	"scripts/gotest":                 nil,
 }
 
 // Modules that only some packages may import, tests included.
 var confined = map[string][]string{
 	"github.com/dgraph-io/badger/v4":           {"engine/storage/badgerstore"},
-	"github.com/gorilla/websocket":             {"subscriptions"},
+	"github.com/gorilla/websocket":             {"subscriptions", "bench", "cmd"},
 	"golang.org/x/crypto":                      {"authmod"},
 	"github.com/invopop/jsonschema":            {"engine"},
 	"github.com/santhosh-tekuri/jsonschema/v6": {"engine/internal/doctype"},
