@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import test from "node:test";
 import type { User } from "./support/api.js";
 import { api } from "./support/api.js";
 import type { Connected } from "./support/client.js";
 import { connect, dataOf, failureOf, http, Watch } from "./support/client.js";
 import { Server } from "./support/server.js";
 import { Session, settled } from "./support/session.js";
+import { test } from "./support/test.js";
 import { deadline, until } from "./support/wait.js";
 
 const nickname = (user: User | null | undefined) => user && user.nickname;
@@ -266,4 +266,71 @@ test("another user can sign in on the same socket", async (t) => {
   assert.deepEqual(seen, ["ada", "bob"]);
   const [message] = await client.query(api.messages.list, { room: "a" });
   assert.equal(message?.author, me.current?._id);
+});
+
+test("a signed-in user's mutation that a crash cut off takes effect once, as the user's", async (t) => {
+  const server = await Server.start(t);
+  const { client, network } = connect(server);
+  const session = new Session(server);
+  await session.signUp(client, "ada");
+  // Not even confirmed yet, and already cut off.
+  network.deaf = true;
+  const sent = [client.mutation(api.messages.send, { room: "a", text: "before setAuth" })];
+  const confirmed = session.present(client);
+  sent.push(client.mutation(api.messages.send, { room: "a", text: "after it" }));
+  const calls = http(server);
+  await until("both commits", async () => (await calls.query(api.messages.list, { room: "a" })).length === 2);
+  await server.kill();
+  network.deaf = false;
+  await server.start();
+
+  assert(await confirmed);
+  const ids = await Promise.all(sent);
+  const me = await client.query(api.users.me, {});
+  assert(me);
+  const messages = await calls.query(api.messages.list, { room: "a" });
+  assert.deepEqual(messages.map(({ _id, author }) => [_id, author]), ids.map((id) => [id, me._id]));
+});
+
+test("a sign-up whose answer was lost is whole, and one can sign in", async (t) => {
+  const server = await Server.start(t);
+  const { client, network } = connect(server);
+  const session = new Session(server);
+  network.deaf = true;
+  const lost = failureOf(session.signUp(client, "ada", { room: "hall" }));
+  const calls = http(server);
+  await until("its commit", async () => (await calls.query(api.messages.list, { room: "hall" })).length === 1);
+  await server.kill();
+  network.deaf = false;
+  await server.start();
+  assert.match((await lost).message, /Connection lost/);
+  await session.signIn(client, { flow: "signIn", email: "ada@example.com" });
+  assert(await session.present(client));
+  assert.equal(nickname(await client.query(api.users.me, {})), "ada");
+  assert.equal((await client.query(api.messages.list, { room: "hall" })).length, 1, "greeted once");
+});
+
+test("a client that is told to wait for its token asks nothing before", async (t) => {
+  const server = await Server.start(t);
+  const { session } = await signedUp(server, "ada");
+  const { client, network } = connect(server, { expectAuth: true });
+  const me = Watch.of(client, api.users.me, {});
+  const sent = client.mutation(api.messages.send, { room: "a", text: "held back" });
+  assert(await session.present(client));
+  await sent;
+  assert.deepEqual(me.values.map(nickname), ["ada"]);
+  const [message] = await client.query(api.messages.list, { room: "a" });
+  assert.equal(message?.author, me.current?._id);
+  assert.deepEqual(network.sent().slice(0, 2).map(({ type }) => type), ["Connect", "Authenticate"]);
+});
+
+test("a client that is told to go on with its first token does", async (t) => {
+  const server = await Server.start(t);
+  const { client, network } = connect(server, { initialAuthTokenReuse: true });
+  const session = new Session(server);
+  await session.signUp(client, "ada");
+  assert(await session.present(client));
+  assert.equal(nickname(await client.query(api.users.me, {})), "ada");
+  assert.equal(session.renewals, 0);
+  assert.equal(network.sent("Authenticate").length, 1);
 });

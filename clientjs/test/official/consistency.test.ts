@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
-import test from "node:test";
 import type { ConvexClient } from "convex/browser";
 import { api } from "./support/api.js";
 import { connect, http, Watch } from "./support/client.js";
 import { Server } from "./support/server.js";
+import { test } from "./support/test.js";
 import { newSeed, seeded } from "./support/wait.js";
 
 test("the client under test is the official one", () => {
@@ -140,4 +140,28 @@ test("two mutations are seen apart: the test before would notice", async (t) => 
   await client.mutation(api.counters.add, { name: "a", by: -1 });
   await client.mutation(api.counters.add, { name: "b", by: 1 });
   assert.notEqual(apart.length, 0);
+});
+
+test("consistent queries over HTTP all see the database as of one moment", async (t) => {
+  const server = await Server.start(t);
+  const calls = http(server);
+  await calls.mutation(api.counters.add, { name: "a", by: 500 });
+  await calls.mutation(api.counters.add, { name: "b", by: 500 });
+  const writer = connect(server).client;
+  let writing = true;
+  const written = (async () => {
+    while (writing) await writer.mutation(api.counters.move, { from: "a", to: "b", by: 1 });
+  })();
+  const seen = new Set<number>();
+  for (let i = 0; i < 20; i++) {
+    const moment = http(server);
+    const a = await moment.consistentQuery(api.counters.get, { name: "a" });
+    await writer.mutation(api.counters.move, { from: "a", to: "b", by: 1 });
+    const b = await moment.consistentQuery(api.counters.get, { name: "b" });
+    assert.equal(a + b, 1000);
+    seen.add(a);
+  }
+  writing = false;
+  await written;
+  assert(seen.size > 10, `the test saw ${seen.size} moments only`);
 });

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import test from "node:test";
 import { api } from "./support/api.js";
 import { connect, failureOf, http, Watch } from "./support/client.js";
 import { Server } from "./support/server.js";
+import { test } from "./support/test.js";
 import { newSeed, seeded, until } from "./support/wait.js";
 
 test("a mutation whose answer was lost with the server takes effect once", async (t) => {

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import test from "node:test";
 import type { ConvexReactClient } from "convex/react";
 import {
   Authenticated, AuthLoading, ConvexProvider, ConvexProviderWithAuth, Unauthenticated, useAction, useConvex,
@@ -12,6 +11,7 @@ import { connect, http } from "./support/client.js";
 import { Boundary, connectReact, Page } from "./support/page.js";
 import { Server } from "./support/server.js";
 import { Session } from "./support/session.js";
+import { test } from "./support/test.js";
 import { until } from "./support/wait.js";
 
 /** A button that is found by its label and adds nothing to the page's text. */

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import test from "node:test";
 import { api } from "./support/api.js";
 import { connect, http, Watch } from "./support/client.js";
 import { Server } from "./support/server.js";
+import { test } from "./support/test.js";
 import { until } from "./support/wait.js";
 
 test("a restart in order lets mutations come to their end and live queries go on", async (t) => {

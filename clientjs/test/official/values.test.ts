@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import test from "node:test";
 import type { Value } from "convex/values";
 import type { Everything } from "./support/api.js";
 import { api } from "./support/api.js";
 import { connect, dataOf, failureOf, http, Watch } from "./support/client.js";
 import { Server } from "./support/server.js";
+import { test } from "./support/test.js";
 
 const bytes = (...b: number[]) => new Uint8Array(b).buffer;
 
@@ -116,4 +116,7 @@ test("a large result arrives whole", async (t) => {
   const late = connect(server);
   const watches = keys.map((key) => Watch.of(late.client, api.values.kept, { key }));
   for (const [i, watch] of watches.entries()) assert.equal(await watch.first(), text + String(keys[i]));
+  assert(late.network.received("TransitionChunk").length > 1, "it did not come in pieces");
+  await client.mutation(api.values.keep, { key: "large 3", value: "small" });
+  await watches[3]?.until("what comes after it", (value) => value === "small");
 });

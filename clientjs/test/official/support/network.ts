@@ -91,6 +91,21 @@ export class Network {
     return this.sockets.flatMap(({ received }) => received.filter((m) => type === undefined || m.type === type));
   }
 
+  /** The Transitions of a socket, those put together that came in pieces. */
+  static #transitions({ received }: SocketLog): Transition[] {
+    const all: Transition[] = [];
+    let text = "";
+    for (const message of received) {
+      if (message.type === "Transition") all.push(message as Transition);
+      if (message.type !== "TransitionChunk") continue;
+      text += String(message["chunk"]);
+      if (message["partNumber"] !== Number(message["totalParts"]) - 1) continue;
+      all.push(JSON.parse(text) as Transition);
+      text = "";
+    }
+    return all;
+  }
+
   /** The whole conversation, for a person. */
   toString(): string {
     return this.sockets.map(({ sent, received }, i) => [
@@ -106,11 +121,9 @@ export class Network {
    */
   check(): void {
     let newest = 0n;
-    for (const { received } of this.sockets) {
+    for (const socket of this.sockets) {
       let at: Version = { querySet: 0, identity: 0, ts: "AAAAAAAAAAA=" };
-      for (const message of received) {
-        if (message.type !== "Transition") continue;
-        const { startVersion, endVersion } = message as Transition;
+      for (const { startVersion, endVersion } of Network.#transitions(socket)) {
         assert.deepEqual(startVersion, at, "a Transition does not begin where the one before it ended");
         at = endVersion;
         const ts = Buffer.from(endVersion.ts, "base64").readBigUInt64LE();
