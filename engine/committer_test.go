@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/mimosadb/mimosa/engine"
 	"github.com/mimosadb/mimosa/engine/enginetest"
@@ -141,7 +143,7 @@ func TestRowsPerMutation(t *testing.T) {
 }
 
 // No answer that was computed on what is not durable yet arrives before it is: not that of the mutation itself, nor of one
-// that only reads, nor an error, nor that of a function that ran out of time.
+// that only reads, nor an error.
 func TestAnswersWaitForDurability(t *testing.T) {
 	t.Parallel()
 	c := newCounters()
@@ -217,6 +219,80 @@ func TestAnswersWaitForDurability(t *testing.T) {
 	}
 	if n := c.value(t, db, "a"); n != 1 {
 		t.Errorf("a view sees %d afterwards, want 1", n)
+	}
+}
+
+// Nor does the answer that a function ran out of time on it.
+func TestTimeoutsWaitForDurability(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCounters()
+		db, store := openSpied(t, c.schema, func(o *engine.Options) { o.Limits.FunctionTime = time.Second })
+		end := occupy(t, db, store)
+		var err error
+		answered := false
+		go func() {
+			err = db.Update(context.Background(), func(tx *engine.Tx) error {
+				<-tx.Context().Done()
+				return nil
+			})
+			answered = true
+		}()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if answered {
+			t.Errorf("answered %v before the state is durable that it ran on", err)
+		}
+		store.open()
+		end()
+		synctest.Wait()
+		var limit *engine.LimitError
+		if !answered || !errors.As(err, &limit) || limit.Limit != "FunctionTime" {
+			t.Errorf("answered %v: %v", answered, err)
+		}
+	})
+}
+
+// What another writer commits does not hold up those who have nothing to do with it.
+func TestAnswersAfterAnotherWritersCommit(t *testing.T) {
+	t.Parallel()
+	shared := memstore.NewShared(memstore.Options{})
+	ca, cb := newCounters(), newCounters()
+	a := enginetest.Open(t, ca.schema, func(o *engine.Options) { o.Store = shared.Open() })
+	b := enginetest.Open(t, cb.schema, func(o *engine.Options) { o.Store, o.Seed = shared.Open(), 2 })
+	for i := range 3 {
+		must(t, cb.add(context.Background(), b, "foreign"))
+		must(t, ca.add(context.Background(), a, "own"))
+		done := make(chan error, 1)
+		go func() {
+			done <- a.Update(context.Background(), func(tx *engine.Tx) error {
+				d, err := ca.byName.One(tx, "foreign")
+				if err == nil && d.Value.N != i+1 {
+					t.Errorf("sees %d, want %d", d.Value.N, i+1)
+				}
+				return err
+			})
+		}()
+		if err := within(t, "a read-only answer", done); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A mutation all of whose writes were rolled back commits nothing.
+func TestNothingLeftToCommit(t *testing.T) {
+	t.Parallel()
+	c := newCounters()
+	db, store := openSpied(t, c.schema)
+	before, _, _ := store.counts()
+	update(t, db, func(tx *engine.Tx) error {
+		if err := tx.Nested(func(tx *engine.Tx) error { return errors.Join(c.increment(tx, "a"), errBoom) }); !errors.Is(err, errBoom) {
+			t.Errorf("nested: %v", err)
+		}
+		return nil
+	})
+	if after, _, _ := store.counts(); after != before {
+		t.Errorf("%d groups were committed", after-before)
 	}
 }
 

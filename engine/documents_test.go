@@ -102,6 +102,32 @@ func TestUnique(t *testing.T) {
 	}
 }
 
+// Two transactions that want the same value do not both get it, though neither has read it.
+func TestUniqueUnderConcurrency(t *testing.T) {
+	t.Parallel()
+	overStores(t, func(t *testing.T, open func(*engine.Schema, ...func(*engine.Options)) *engine.DB) {
+		b := newBank()
+		db := open(b.schema)
+		insert := func(tx *engine.Tx) error { return second(b.accounts.Insert(tx, account{Owner: "ann"})) }
+		runs := 0
+		err := db.Update(context.Background(), func(tx *engine.Tx) error {
+			if err := insert(tx); err != nil {
+				return err
+			}
+			if runs++; runs == 1 {
+				return db.Update(context.Background(), insert)
+			}
+			return nil
+		})
+		if !errors.Is(err, engine.ErrAlreadyExists) || runs != 1 {
+			t.Errorf("after %d whole runs: %v, want already exists", runs, err)
+		}
+		if got := b.owners(t, db); got != "ann" {
+			t.Errorf("there are %s", got)
+		}
+	})
+}
+
 type optional struct {
 	Name  *string `json:"name,omitempty"`
 	Other *string `json:"other"`
