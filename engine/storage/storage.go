@@ -70,6 +70,8 @@ var (
 	ErrTooLarge = errors.New("storage: group is too large")
 	// ErrDuplicateKey says that a key stands twice in a group's Writes. Nothing was written.
 	ErrDuplicateKey = errors.New("storage: key stands twice in a group")
+	// ErrFull says that there is too little space left to write safely. Nothing was written, and reading goes on.
+	ErrFull = errors.New("storage: too little space left")
 	// ErrCorrupt says that stored bytes do not match their checksum, or that the log has a gap.
 	ErrCorrupt = errors.New("storage: corrupt")
 )
@@ -126,4 +128,10 @@ type Budget interface {
 	// Budget returns how many writes and how many bytes of keys, values and Log one group may hold. A group within both is
 	// never refused for its size; a larger one may be, with ErrTooLarge.
 	Budget() (writes int, bytes int64)
+}
+
+// Verifier is implemented by a store that can check what it has stored.
+type Verifier interface {
+	// Verify reads everything and returns ErrCorrupt at the first damage it meets. It runs beside other work.
+	Verify(ctx context.Context) error
 }

@@ -22,6 +22,9 @@ func (s *Store) Commit(ctx context.Context, id storage.GroupID,
 		return 0, err
 	}
 	defer s.giveTurn()
+	if err := s.opts.checkSpace(s.opts.MinFree); err != nil {
+		return 0, err
+	}
 	g, err := build(nil)
 	if err != nil {
 		return 0, err
@@ -146,9 +149,13 @@ func (b *batch) delete(space byte, key []byte) error {
 }
 
 // commit writes the batch and waits until it is durable. After an error other than ErrTooLarge the store is poisoned: Badger
-// may have written a part, which replay drops, or all of it, which replay keeps.
+// may have written a part, which replay drops, or all of it, which replay keeps. Below a mark of free space, Commit is refused
+// before build is called.
 func (b *batch) commit(ts storage.Timestamp) error {
 	err := b.txn.CommitAt(uint64(ts), nil)
+	if err == nil && !b.s.opts.Relaxed {
+		err = b.s.names.sync()
+	}
 	if err == nil {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/mimosadb/mimosa/engine/storage"
@@ -186,9 +187,20 @@ func TestDamagedWriteAheadLog(t *testing.T) {
 	copyFolder(t, live, dir)
 	damage(t, dir, "*.mem", "value of b in group 50.")
 	for range 2 { // it must not be forgotten by trying
-		if _, err := badgerstore.Open(badgerstore.Options{Dir: dir}); !errors.Is(err, storage.ErrCorrupt) {
-			t.Fatalf("open with half of the groups gone: %v, want ErrCorrupt", err)
+		if text := refused(t, dir, storage.ErrCorrupt); !strings.Contains(text, "mimosa.mark") {
+			t.Fatalf("the error does not say what to do: %s", text)
 		}
+	}
+	if err := os.Remove(filepath.Join(dir, "mimosa.mark")); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, badgerstore.Options{Dir: dir}) // the loss is accepted; what was before the damage is there
+	if kv, ok, err := headSnapshot(t, s).Get([]byte("b")); !ok || err != nil || string(kv.Value) != "value of b in group 49." {
+		t.Fatalf("after accepting the loss: %q, %v, %v", kv.Value, ok, err)
+	}
+	mustCommit(t, s, 100, "b")
+	if err := s.Verify(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	whole := t.TempDir()
 	copyFolder(t, live, whole)

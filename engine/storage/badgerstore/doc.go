@@ -6,6 +6,10 @@
 //	}
 //	defer s.Close()
 //
+//	ts, err := s.Commit(ctx, id, func([]storage.LogEntry) (storage.Group, error) {
+//		return storage.Group{Writes: []storage.Write{{Key: key, Value: value}}}, nil
+//	})
+//
 // # What it guarantees
 //
 // A group is one Badger transaction and one wait for the disk. Commit returns after that wait, so that a group that was
@@ -18,7 +22,9 @@
 //
 //   - With Options.Relaxed, groups of the last seconds may vanish when the machine fails.
 //   - Damage to a key in a table, rather than to a value, can make Get miss it without an error. [Store.Verify] finds it.
-//   - A full disk may kill the process, because Badger writes through mapped memory. Nothing acknowledged is lost by it.
+//   - A disk that is full kills the process, because Badger writes through mapped memory. Commit says ErrFull well before,
+//     below Options.MinFree, and Open below a quarter of it; somebody else may fill the rest. Nothing acknowledged is lost.
+//   - Damage that Open reports as ErrCorrupt is reported, not mended: Badger has cut off by then what it could not read.
 //   - A folder on a network file system is only as safe as its locks and its fsync.
 //   - One process, one store, one folder: ErrLocked otherwise.
 //
@@ -29,8 +35,10 @@
 //
 //   - SyncWrites, one commit in flight. Committing without it and calling Sync afterwards loses acknowledged groups when the
 //     write-ahead log rotates in between.
+//   - A sync of the folder before a group is acknowledged whenever the folder has changed: Badger makes the content of a new
+//     write-ahead log durable, but not its name. A stat tells whether it has.
 //   - NumVersionsToKeep 1, which in managed mode counts only versions at or below the discard timestamp: the newest of those
-//     is kept, and all above. The discard timestamp is the floor of Compact, which is stored and set again by Open, because
+//     is kept, and all above. With more than 1, versions that were overwritten are never given back. The discard timestamp is the floor of Compact, which is stored and set again by Open, because
 //     Badger forgets it.
 //   - No checksum verification by Badger. On reading blocks it turns damage into "not found", and a compaction then drops the
 //     rows for good; on opening tables it reads the whole database. The checksum in each value does not depend on it.

@@ -17,8 +17,8 @@ import (
 // acknowledged group is missing at the end and that the log has no gap where it may have been damaged, and publishes a head
 // above all that was ever published, whatever the clock says.
 //
-// Its errors are ErrLocked, ErrNotWritable, ErrNewerFormat, ErrForeign, [storage.ErrCorrupt], or what Badger says; each names
-// the folder. A failed Open leaves nothing open. Trying again is of use with ErrLocked only.
+// Its errors are ErrLocked, ErrNotWritable, ErrNewerFormat, ErrForeign, [storage.ErrFull], [storage.ErrCorrupt], or what Badger
+// says; each names the folder. A failed Open leaves nothing open. Trying again is of use with ErrLocked only.
 func Open(o Options) (*Store, error) {
 	o = o.withDefaults()
 	if err := prepareFolder(o.Dir); err != nil {
@@ -40,6 +40,11 @@ func openLocked(o Options) (*Store, error) {
 	if err := checkFormat(o.Dir); err != nil {
 		return nil, err
 	}
+	// Opening writes too: what write-ahead logs hold becomes tables. It may go below the mark, or no full disk could be opened
+	// and cleared, but not to where writing kills.
+	if err := o.checkSpace(o.MinFree / 4); err != nil {
+		return nil, err
+	}
 	removed, err := removeEmptyFiles(o.Dir)
 	if err != nil {
 		return nil, err
@@ -57,8 +62,9 @@ func openLocked(o Options) (*Store, error) {
 	}
 	s := &Store{
 		db: db, opts: o, log: o.Logger, mark: mark,
-		turn: make(chan struct{}, 1),
-		pins: map[storage.Timestamp]int{},
+		names: folderEntries{dir: o.Dir},
+		turn:  make(chan struct{}, 1),
+		pins:  map[storage.Timestamp]int{},
 	}
 	s.gate.cursors = map[*cursor]struct{}{}
 	s.setBudget()
@@ -97,7 +103,8 @@ func (s *Store) restore(marked storage.Timestamp) error {
 	s.newest = newest
 	s.last = max(newest, clock.ts, clock.written, floor.written)
 	if s.last < marked {
-		return fmt.Errorf("written up to %d, but only up to %d is there: %w", marked, s.last, storage.ErrCorrupt)
+		return fmt.Errorf("written up to %d, but only up to %d is there; restore a backup, or remove %s to accept the loss: %w",
+			marked, s.last, markFile, storage.ErrCorrupt)
 	}
 	if s.total, err = s.checkRecentLog(newest); err != nil {
 		return err

@@ -123,6 +123,44 @@ func TestOpenMakesFolders(t *testing.T) {
 	}
 }
 
+// TestFullDisk pretends that little space is left by asking for more than there is.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	free := badgerstore.Options{Dir: dir}
+	s := mustOpen(t, free)
+	mustCommit(t, s, 1, "a")
+	mustClose(t, s)
+
+	if _, err := badgerstore.Open(badgerstore.Options{Dir: dir, MinFree: 1 << 62}); !errors.Is(err, storage.ErrFull) {
+		t.Fatalf("open: %v, want ErrFull", err)
+	}
+	s = mustOpen(t, badgerstore.Options{Dir: dir, MinFree: -1})
+	mustCommit(t, s, 2, "a")
+	mustClose(t, s)
+
+	available := badgerstore.FreeSpace(t, dir)
+	full := free
+	full.MinFree = available * 2 // enough for opening, not for committing
+	s = mustOpen(t, full)
+	if _, err := s.Commit(t.Context(), crashID(3), func([]storage.LogEntry) (storage.Group, error) {
+		t.Error("build was called without space for its group")
+		return storage.Group{}, nil
+	}); !errors.Is(err, storage.ErrFull) {
+		t.Fatalf("commit: %v, want ErrFull", err)
+	}
+	snap := headSnapshot(t, s)
+	if kv, ok, err := snap.Get([]byte("a")); !ok || err != nil || string(kv.Value) != "value of a in group 2." {
+		t.Fatalf("get on a full disk: %q, %v, %v", kv.Value, ok, err)
+	}
+	snap.Close()
+	if err := s.Compact(t.Context(), snap.Timestamp()); err != nil { // gives space back
+		t.Fatalf("compact on a full disk: %v", err)
+	}
+	mustClose(t, s)
+	mustCommit(t, mustOpen(t, free), 3, "a") // nothing is poisoned by it
+}
+
 // TestBudgetIsBadgers makes sure that the budget leaves little of what Badger takes unused.
 func TestBudgetIsBadgers(t *testing.T) {
 	t.Parallel()

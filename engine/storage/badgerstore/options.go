@@ -19,17 +19,26 @@ type Options struct {
 	// memory of their timestamps. What remains is whole groups without a gap in most cases; where it is not, Open says
 	// ErrCorrupt. Never set it for data that somebody relies on.
 	Relaxed bool
+	// MinFree is how many bytes must be free on the disk for a Commit: below, it is refused with ErrFull. Badger writes through
+	// mapped memory, so that a disk that is really full kills the process. 256 MiB when zero, nothing when negative.
+	MinFree int64
 	// Clock tells the time that timestamps follow; time.Now when nil. It may step back, timestamps do not.
 	Clock func() time.Time
 	// Logger is told what the store does in the background. Nothing is logged when nil.
 	Logger *slog.Logger
 }
 
-const defaultDir = "mimosa-data"
+const (
+	defaultDir     = "mimosa-data"
+	defaultMinFree = 256 << 20
+)
 
 func (o Options) withDefaults() Options {
 	if o.Dir == "" {
 		o.Dir = defaultDir
+	}
+	if o.MinFree == 0 {
+		o.MinFree = defaultMinFree
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now

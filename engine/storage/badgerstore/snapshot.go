@@ -4,6 +4,8 @@ import (
 	"context"
 	"iter"
 
+	"github.com/dgraph-io/badger/v4"
+
 	"github.com/mimosadb/mimosa/engine/storage"
 )
 
@@ -11,6 +13,7 @@ import (
 type snapshot struct {
 	s      *Store
 	ts     storage.Timestamp
+	txn    *badger.Txn
 	closed bool
 }
 
@@ -22,7 +25,7 @@ func (s *Store) At(ctx context.Context, ts storage.Timestamp) (storage.Snapshot,
 	if err := s.gate.do(func() error { return s.pin(ts) }); err != nil {
 		return nil, err
 	}
-	return &snapshot{s: s, ts: ts}, nil
+	return &snapshot{s: s, ts: ts, txn: s.db.NewTransactionAt(uint64(ts), false)}, nil
 }
 
 // Timestamp implements [storage.Snapshot].
@@ -42,7 +45,7 @@ func (n *snapshot) Get(key []byte) (storage.KV, bool, error) {
 	if n.closed {
 		return storage.KV{}, false, storage.ErrClosed
 	}
-	r, ok, err := n.s.get(n.ts, spaceUser, key)
+	r, ok, err := n.s.getIn(n.txn, spaceUser, key)
 	if err != nil || !ok {
 		return storage.KV{}, false, err
 	}

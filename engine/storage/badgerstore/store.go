@@ -12,8 +12,8 @@ import (
 	"github.com/mimosadb/mimosa/engine/storage"
 )
 
-// Store keeps a database in a folder. It implements [storage.Store] and [storage.Budget] and is safe for concurrent use. It
-// is its folder's only writer, so that a build is never handed missed entries.
+// Store keeps a database in a folder. It implements [storage.Store], [storage.Budget] and [storage.Verifier] and
+// is safe for concurrent use. It is its folder's only writer, so that a build is never handed missed entries.
 type Store struct {
 	db   *badger.DB
 	opts Options
@@ -25,9 +25,10 @@ type Store struct {
 	maxBytes  int64
 
 	turn chan struct{} // holds a token while nobody writes
-	// Guarded by the turn: the side file, the newest timestamp under which anything was written or tried to be, the newest
+	// Guarded by the turn: the side file, the names in the folder, the newest timestamp under which anything was written or tried to be, the newest
 	// that a later Open must find, and the running total of bytes in the log rows.
 	mark       *mark
+	names      folderEntries
 	last, sure storage.Timestamp
 	total      uint64
 
@@ -43,8 +44,9 @@ type Store struct {
 }
 
 var (
-	_ storage.Store  = (*Store)(nil)
-	_ storage.Budget = (*Store)(nil)
+	_ storage.Store    = (*Store)(nil)
+	_ storage.Budget   = (*Store)(nil)
+	_ storage.Verifier = (*Store)(nil)
 )
 
 // usable returns why nothing can be done, if so. Whether the store is open is for the gate to say.
@@ -91,14 +93,19 @@ func (s *Store) Outcome(ctx context.Context, id storage.GroupID) (storage.Timest
 
 // get reads one row as of a timestamp.
 func (s *Store) get(ts storage.Timestamp, space byte, key []byte) (r row, ok bool, err error) {
+	return s.getIn(s.db.NewTransactionAt(uint64(ts), false), space, key)
+}
+
+// getIn reads one row in a transaction, which need not be discarded: one that only reads holds nothing.
+func (s *Store) getIn(txn *badger.Txn, space byte, key []byte) (r row, ok bool, err error) {
 	stored := append([]byte{space}, key...)
 	err = s.gate.do(func() error {
-		item, err := s.db.NewTransactionAt(uint64(ts), false).Get(stored)
+		item, err := txn.Get(stored)
 		if errors.Is(err, badger.ErrKeyNotFound) {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("badgerstore: get %q at %d: %w", stored, ts, err)
+			return fmt.Errorf("badgerstore: get %q at %d: %w", stored, txn.ReadTs(), err)
 		}
 		ok = true
 		r, err = readRow(item)
