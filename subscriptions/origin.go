@@ -1,11 +1,30 @@
 package subscriptions
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 )
+
+// Validate says what is wrong with the options: origins that no browser would ever send. New takes such options all the
+// same, and warns of them in its log.
+func (o Options) Validate() error {
+	var errs []error
+	for _, origin := range o.AllowedOrigins {
+		u, err := url.Parse(origin)
+		switch {
+		case origin == "*":
+		case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+			errs = append(errs, fmt.Errorf("subscriptions: origin %q is not of the form https://host or https://host:port", origin))
+		case u.User != nil || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
+			errs = append(errs, fmt.Errorf("subscriptions: origin %q says more than scheme, host and port", origin))
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // originAllowed says whether a page of the request's origin may connect or call. Tokens are no cookies, so a foreign page
 // could not act for a user; but it could use up the server, and reach one that only its visitors can reach.

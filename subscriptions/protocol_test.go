@@ -140,6 +140,19 @@ func TestOrigins(t *testing.T) {
 	all.dial("Origin", "https://anywhere.example.org")
 }
 
+func TestOptionsAreValidated(t *testing.T) {
+	t.Parallel()
+	for origin, ok := range map[string]bool{
+		"*": true, "https://app.example.com": true, "https://app.example.com/": true, "http://localhost:8787": true, "http://[::1]:80": true,
+		"app.example.com": false, "app": false, "": false, "localhost:8787": false, "ftp://a.b": false, "https://": false,
+		"https://a.b/c": false, "https://u@a.b": false, "https://a.b?x": false, "://": false,
+	} {
+		if err := (subscriptions.Options{AllowedOrigins: []string{origin}}).Validate(); (err == nil) != ok {
+			t.Errorf("%q: %v", origin, err)
+		}
+	}
+}
+
 func TestPathsOfSockets(t *testing.T) {
 	t.Parallel()
 	h := setup(t, subscriptions.Options{})

@@ -2,7 +2,9 @@ package subscriptions
 
 import (
 	"encoding/json"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gorilla/websocket"
 
@@ -16,6 +18,7 @@ type requestState struct {
 
 	queue      []*mutation // received, not begun
 	queueBytes int
+	begun      []*mutation   // begun, not answered, in order
 	mutating   bool          // a goroutine takes from queue
 	unanswered int           // mutations received whose answers have not left
 	answered   chan struct{} // closed when the last mutation begun has been answered
@@ -37,6 +40,8 @@ type mutation struct {
 	*wire.Mutation
 	caller
 	size int
+	// committed is the timestamp of its commit, from before anybody can see what it wrote; zero until then.
+	committed atomic.Uint64
 }
 
 type action struct {
@@ -72,7 +77,7 @@ func (s *socket) enqueueMutation(m *wire.Mutation, size int) {
 		s.answer(m.RequestID, nil, noComponents(), 0, nil)
 		return
 	}
-	s.queue = append(s.queue, &mutation{m, s.callerNow(), size})
+	s.queue = append(s.queue, &mutation{Mutation: m, caller: s.callerNow(), size: size})
 	s.queueBytes += size
 	s.startMutations()
 }
@@ -108,6 +113,7 @@ func (s *socket) runMutations() {
 			Function: m.Path, Args: m.Args, Principal: s.principalOf(m.caller),
 			Request: &engine.RequestID{Session: s.session, Request: uint64(m.RequestID)},
 		}
+		s.begun = append(s.begun, m)
 		before, done := s.answered, make(chan struct{})
 		s.answered = done
 		// Begun under the lock: once cancelQueued has returned, nothing that it cancelled can begin.
@@ -130,21 +136,32 @@ func (s *socket) runMutations() {
 
 // mutated answers a mutation.
 func (s *socket) mutated(m *mutation, res *engine.Result, err error) {
+	owes := m.committed.Load() > 0
 	if err != nil && s.server.cutOff(err) {
+		if owes {
+			s.server.live.pay(1)
+		}
 		// Whether it took effect is not known here. The client asks again on its next socket.
 		s.end(websocket.CloseServiceRestart, reasonRestart)
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.begun = slices.DeleteFunc(s.begun, func(o *mutation) bool { return o == m })
+	defer s.wakeLocked() // a Transition may have waited for the answer
 	if err != nil {
+		if owes {
+			s.server.live.pay(1)
+		}
 		s.answer(m.RequestID, nil, failure(err), 0, res.Log)
 		return
+	}
+	if owes {
+		s.owes++
 	}
 	// The client counts the mutation as done with the first Transition that comes after the answer and is as new.
 	s.ownWrite = max(s.ownWrite, res.Timestamp)
 	s.answer(m.RequestID, res.Value, nil, res.Timestamp, res.Log)
-	s.wakeLocked()
 }
 
 func (s *socket) answer(id uint32, value json.RawMessage, f *wire.Failure, ts engine.Timestamp, log []string) {

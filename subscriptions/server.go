@@ -107,6 +107,9 @@ func New(db *engine.DB, o Options) *Server {
 		maxArguments: db.Options().Limits.ArgumentBytes,
 		sockets:      map[*socket]struct{}{}, sessions: map[string]*socket{}, dispatched: make(chan struct{}),
 	}
+	if err := o.Validate(); err != nil {
+		s.o.Logger.Warn("options that have no effect", "error", err)
+	}
 	s.limits = wire.Limits{Bytes: s.o.MaxFrame}
 	s.upgrader = websocket.Upgrader{
 		ReadBufferSize: 4 << 10, WriteBufferSize: 1 << 10, WriteBufferPool: &sync.Pool{},

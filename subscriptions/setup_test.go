@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -299,6 +300,8 @@ type host struct {
 	db  *engine.DB
 	srv *subscriptions.Server
 	url string // http://…
+
+	connections atomic.Uint32
 }
 
 func setup(t testing.TB, o subscriptions.Options, change ...func(*engine.Options)) *host {
@@ -329,7 +332,7 @@ func serve(t testing.TB, a *app, db *engine.DB, o subscriptions.Options) *host {
 		}
 		web.Close()
 	})
-	return &host{t, a, db, srv, web.URL}
+	return &host{t: t, app: a, db: db, srv: srv, url: web.URL}
 }
 
 // signIn makes a session and returns its token.
@@ -398,6 +401,7 @@ type client struct {
 	values  map[uint32]string // what each query says: its JSON, or "!code"
 	asm     wire.Assembler
 	chunks  int
+	resent  bool            // it sends mutations that have taken effect already
 	owed    wire.Timestamp  // of an answered mutation whose Transition has not come
 	answers map[uint32]bool // mutations that were answered with success
 }
@@ -437,7 +441,7 @@ func (h *host) connect(session ...string) *client {
 	if len(session) > 0 {
 		c.session = session[0]
 	}
-	c.send(&wire.Connect{SessionID: c.session, LastCloseReason: "InitialConnect"})
+	c.send(&wire.Connect{SessionID: c.session, ConnectionCount: h.connections.Add(1), LastCloseReason: "InitialConnect"})
 	return c
 }
 

@@ -25,6 +25,7 @@ type socket struct {
 	workers sync.WaitGroup // all goroutines but the reader
 	gone    chan struct{}  // closed when all of them have ended
 	ready   chan struct{}  // capacity one: the writer has something to do
+	count   uint32         // guarded by Server.mu: how many sockets its session had before
 	heard   atomic.Int64   // when the client last said anything, nanoseconds
 
 	mu sync.Mutex // guards all below
@@ -46,6 +47,7 @@ type socket struct {
 	inFlight   bool             // a Transition is in out: the next is computed once it has left
 	updating   bool             // a goroutine computes a Transition
 	riders     []outgoing       // to be sent right after the next Transition
+	owes       int64            // mutations counted by live.owe that are for this socket to pay, with a Transition at ownWrite
 	ownWrite   engine.Timestamp // a mutation was answered, and a Transition at this time or later must follow
 	spoke      time.Time        // when something was last sent
 	stopPinger func() bool
@@ -60,7 +62,8 @@ type socket struct {
 type outgoing struct {
 	frames     [][]byte // more than one if it is cut into chunks
 	transition bool
-	request    bool // the answer to a mutation; there is room for another when it has left
+	pays       int64 // mutations whose effect it shows
+	request    bool  // the answer to a mutation; there is room for another when it has left
 	ping       bool
 }
 
@@ -260,10 +263,18 @@ func (s *socket) connect(m *wire.Connect) error {
 
 	srv := s.server
 	srv.mu.Lock()
+	s.count = m.ConnectionCount
 	old := srv.sessions[m.SessionID]
-	srv.sessions[m.SessionID] = s
+	late := old != nil && old.count > s.count
+	if !late {
+		srv.sessions[m.SessionID] = s
+	}
 	srv.mu.Unlock()
-	if old != nil {
+	switch {
+	case late:
+		// The client gave this socket up before we came to read it, and has another.
+		s.end(websocket.CloseTryAgainLater, reasonReplaced)
+	case old != nil:
 		// What the old socket has not begun, the client sends again here; nothing of it may run behind our back.
 		old.cancelQueued()
 		old.end(websocket.CloseTryAgainLater, reasonReplaced)
@@ -349,4 +360,6 @@ func (s *socket) forget() {
 		s.removeSlot(sl)
 	}
 	s.setPrincipal(nil)
+	s.server.live.pay(s.owes)
+	s.owes = 0
 }

@@ -38,7 +38,10 @@ func (s *socket) wake() {
 // changes meanwhile is seen when it has left, all at once and at its newest. So a client that reads slowly gets fewer
 // Transitions, not older ones, and no queue of them grows.
 func (s *socket) wakeLocked() {
-	if s.ended || s.updating || s.inFlight || !s.due(s.server.live.now()) {
+	if s.ended || s.updating || s.inFlight {
+		return
+	}
+	if at, ok := s.pick(); !ok || !s.due(at) {
 		return
 	}
 	s.updating = true
@@ -46,17 +49,34 @@ func (s *socket) wakeLocked() {
 	go s.update()
 }
 
-// due says whether a Transition at head would tell the client something, or is owed to it. s.mu is held.
-func (s *socket) due(head engine.Timestamp) bool {
+// pick chooses the timestamp of the next Transition: the newest published one, unless that would show what a mutation of
+// this socket has written before the mutation is answered. A client that shows the effect of a mutation before it has the
+// answer, on top of what the server says, would show it twice. Then it is the newest for which all is answered, or none yet:
+// the answer is on its way, and wakes the socket. s.mu is held.
+func (s *socket) pick() (at engine.Timestamp, ok bool) {
+	head := s.server.live.now() // before it, committed was set for all that was committed by then
+	for _, m := range s.begun {
+		ts := engine.Timestamp(m.committed.Load())
+		if ts == 0 || ts > head {
+			continue
+		}
+		// Of what is begun, this is the first that is published: timestamps follow the order.
+		return s.ownWrite, s.ownWrite > 0 && s.ownWrite < ts && wire.Timestamp(s.ownWrite) >= s.sent.TS
+	}
+	return head, true
+}
+
+// due says whether a Transition at the given timestamp would tell the client something, or is owed to it. s.mu is held.
+func (s *socket) due(at engine.Timestamp) bool {
 	if s.received.QuerySet != s.sent.QuerySet || s.received.Identity != s.sent.Identity || len(s.riders) > 0 || s.ownWrite > 0 {
 		return true
 	}
 	me := who(s.principal)
-	if s.identity != nil && s.identity.stale(head, me) {
+	if s.identity != nil && s.identity.stale(at, me) {
 		return true
 	}
 	for _, sl := range s.slots {
-		if sl.stale(head, me) {
+		if sl.stale(at, me) {
 			return true
 		}
 	}
@@ -68,14 +88,14 @@ func (s *socket) update() {
 	defer s.workers.Done()
 	for {
 		s.mu.Lock()
-		head := s.server.live.now()
-		if s.ended || s.inFlight || !s.due(head) {
+		at, ok := s.pick()
+		if s.ended || s.inFlight || !ok || !s.due(at) {
 			s.updating = false
 			s.retireIfIdle()
 			s.mu.Unlock()
 			return
 		}
-		r := s.begin(head)
+		r := s.begin(at)
 		s.mu.Unlock()
 		err := s.evaluate(r)
 		s.mu.Lock()
@@ -96,12 +116,12 @@ func (s *socket) update() {
 	}
 }
 
-// begin takes down what is to be done. Everything that a commit up to head touched is marked by now, so what is not stale
-// holds at head. s.mu is held.
-func (s *socket) begin(head engine.Timestamp) *round {
+// begin takes down what is to be done. Everything that a commit up to the timestamp touched is marked by now, so what is not
+// stale holds at it. s.mu is held.
+func (s *socket) begin(at engine.Timestamp) *round {
 	r := &round{
-		at:        head,
-		end:       wire.StateVersion{QuerySet: s.received.QuerySet, Identity: s.received.Identity, TS: wire.Timestamp(head)},
+		at:        at,
+		end:       wire.StateVersion{QuerySet: s.received.QuerySet, Identity: s.received.Identity, TS: wire.Timestamp(at)},
 		principal: s.principal, removed: s.removed, riders: s.riders,
 	}
 	s.removed, s.riders = nil, nil
@@ -110,11 +130,11 @@ func (s *socket) begin(head engine.Timestamp) *round {
 		switch {
 		case sl.refused != nil && sl.sent == nil:
 			r.refused = append(r.refused, sl)
-		case sl.stale(head, me):
+		case sl.stale(at, me):
 			r.stale = append(r.stale, sl)
 		}
 	}
-	if s.identity != nil && s.identity.stale(head, me) {
+	if s.identity != nil && s.identity.stale(at, me) {
 		r.stale = append(r.stale, s.identity)
 	}
 	r.results = make([]*evaluation, len(r.stale))
@@ -216,7 +236,11 @@ func (s *socket) finish(r *round) {
 		s.transitions++
 		frames := wire.AppendChunks(nil, t.Append(nil), strconv.FormatUint(s.transitions, 10), 0)
 		s.inFlight = true
-		s.send(outgoing{frames: frames, transition: true})
+		o := outgoing{frames: frames, transition: true}
+		if owed {
+			o.pays = s.owes
+		}
+		s.send(o)
 	}
 	for _, o := range r.riders {
 		s.send(o)

@@ -112,6 +112,8 @@ func (s *socket) left(batch []outgoing) {
 		}
 		if batch[i].transition {
 			s.inFlight = false
+			s.owes -= batch[i].pays
+			s.server.live.pay(batch[i].pays)
 		}
 	}
 	s.wakeLocked()
