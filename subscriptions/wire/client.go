@@ -58,7 +58,7 @@ type QueryChange struct {
 	// Remove takes the query out; of the other fields only QueryID is then used.
 	Remove  bool
 	QueryID uint32
-	// Path names the function, in the form [CanonicalPath] returns.
+	// Path names the function, in the form [CanonicalPath] returns, or as it was sent where no function can be called so.
 	Path string
 	// Args is the one object of arguments, as it was sent.
 	Args json.RawMessage

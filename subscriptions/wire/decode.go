@@ -253,7 +253,11 @@ func (d *reader) path(key string) string {
 		return ""
 	}
 	path, err := canonicalPath(sent)
-	d.adopt(key, err)
+	if err != nil {
+		// No function has such a name, which is for the call's own answer to say: a slip in one call is no reason to end the
+		// whole socket.
+		return sent
+	}
 	return path
 }
 
