@@ -29,9 +29,9 @@ type DB struct {
 	logger    *slog.Logger
 	clock     func() time.Time
 
-	randMu sync.Mutex // guards rand and groups
-	rand   *rand.Rand
-	groups *rand.Rand
+	randMu sync.Mutex // guards rand and unique
+	rand   *rand.Rand // of the seed
+	unique *rand.Rand // of the seed and the state of the store
 
 	life   context.Context // ends with Close
 	end    context.CancelFunc
@@ -96,8 +96,8 @@ func Open(s *Schema, o Options) (*DB, error) {
 	if err != nil {
 		return fail(err)
 	}
-	// A store's group ids are never used again, not even by a database that is reopened with the same seed.
-	db.groups = rand.New(rand.NewPCG(seed, uint64(born)))
+	// Ids of documents and groups are never used again, not even by a database that is reopened with the same seed.
+	db.unique = rand.New(rand.NewPCG(seed, uint64(born)))
 	if err := db.prepare(db.life); err != nil {
 		return fail(err)
 	}
@@ -205,11 +205,17 @@ func (db *DB) randomBits() uint64 {
 	return db.rand.Uint64()
 }
 
+func (db *DB) uniqueBits() uint64 {
+	db.randMu.Lock()
+	defer db.randMu.Unlock()
+	return db.unique.Uint64()
+}
+
 func (db *DB) newGroupID() (id storage.GroupID) {
 	db.randMu.Lock()
 	defer db.randMu.Unlock()
-	binary.LittleEndian.PutUint64(id[:8], db.groups.Uint64())
-	binary.LittleEndian.PutUint64(id[8:], db.groups.Uint64())
+	binary.LittleEndian.PutUint64(id[:8], db.unique.Uint64())
+	binary.LittleEndian.PutUint64(id[8:], db.unique.Uint64())
 	return id
 }
 

@@ -35,7 +35,7 @@ type Options struct {
 	Development bool
 	// Clock is the source of time, time.Now by default.
 	Clock func() time.Time
-	// Seed makes ids and Rand reproducible; zero seeds from the operating system.
+	// Seed makes Rand reproducible, and ids over a store and a clock that are; zero seeds from the operating system.
 	Seed uint64
 	// Logger receives what the database has to say, slog.Default() by default.
 	Logger *slog.Logger
