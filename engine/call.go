@@ -18,6 +18,11 @@ type Call struct {
 	Principal Principal
 	// Request makes a mutation take effect exactly once, however often it is sent; nil for calls that nobody resends.
 	Request *RequestID
+	// Committed, if set, is called with the timestamp of a mutation's commit, before anything that the commit changed can be
+	// seen: before the timestamp is published, watches are touched and the mutation is answered. It is called from the
+	// committer's goroutine, so it must neither block nor call the database. It is not called for a mutation that wrote
+	// nothing, or that was a repetition of an earlier Request.
+	Committed func(Timestamp)
 	// Internal lets the call reach functions registered with Internal().
 	Internal bool
 }

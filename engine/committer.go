@@ -65,6 +65,8 @@ type member struct {
 	touched []string
 	bytes   int64
 
+	committed func(storage.Timestamp) // may be nil; told before the timestamp is published
+
 	ts      storage.Timestamp // set before answered is closed
 	err     error
 	dropped bool
@@ -360,7 +362,11 @@ func (c *committer) commit(group []*member) {
 		g, touched = buildGroup(group)
 		return g, nil
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, storage.ErrFull):
+		c.refuse(group, missed, gone, &Error{Code: CodeBusy, Message: "there is too little disk space left to write", cause: err})
+		return
+	case err != nil:
 		c.fail(fmt.Errorf("%w: %w", ErrFailed, err))
 		return
 	}
@@ -369,6 +375,23 @@ func (c *committer) commit(group []*member) {
 		news = append(news, publication{ts, touched})
 	}
 	c.publish(group, ts, gone, news)
+}
+
+// refuse answers a group that the store did not take, with nothing written. What read the group's writes meanwhile is run
+// again.
+func (c *committer) refuse(group []*member, missed []publication, gone []string, err error) {
+	c.logger.Error("mutations are refused", "error", errors.Unwrap(err))
+	for _, m := range group {
+		if !m.dropped {
+			m.err, m.committed = err, nil
+			gone = append(gone, m.touched...)
+		}
+	}
+	ts := c.head()
+	if n := len(missed); n > 0 {
+		ts = max(ts, missed[n-1].ts)
+	}
+	c.publish(group, ts, gone, missed)
 }
 
 // dropReaders marks the members that read one of the keys gone as dropped, and with each all later ones that read its
@@ -395,6 +418,11 @@ func readsAny(reads *interval.Set, keys []string) bool {
 // publish makes a group's timestamp the head, tells the watches, and only then answers. gone holds the keys that others
 // committed or that were taken back, empty where this is the store's only writer.
 func (c *committer) publish(group []*member, ts storage.Timestamp, gone []string, news []publication) {
+	for _, m := range group {
+		if m.committed != nil && !m.dropped {
+			m.committed(ts)
+		}
+	}
 	c.mu.Lock()
 	c.stableTS = max(c.stableTS, ts)
 	c.flight = nil

@@ -30,8 +30,6 @@ type query struct {
 	x       *index // nil: the documents themselves
 	lo, hi  []byte
 	used    int // components given by eq
-	low     bool
-	high    bool // which sides bound has closed
 	reverse bool
 	limited bool
 	limit   int

@@ -37,7 +37,7 @@ func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
 		return err
 	}
 	defer leave()
-	_, err = db.transact(ctx, nil, nil, func(t *txn) ([]byte, error) { return nil, fn(&Tx{t}) }, nil)
+	_, err = db.transact(ctx, nil, nil, func(t *txn) ([]byte, error) { return nil, fn(&Tx{t}) }, steps{})
 	return err
 }
 
@@ -80,9 +80,10 @@ func (db *DB) StartMutation(ctx context.Context, c Call) (accepted <-chan struct
 }
 
 func (db *DB) mutate(ctx context.Context, c Call, accepted func()) (*Result, error) {
+	s := steps{accepted: accepted, committed: c.Committed}
 	return db.answer(ctx, c, KindMutation, func(ctx context.Context, f *function) (*Result, error) {
 		if c.Request == nil {
-			return db.transact(ctx, c.Principal, nil, func(t *txn) ([]byte, error) { return f.run(&Tx{t}, c.Args) }, accepted)
+			return db.transact(ctx, c.Principal, nil, func(t *txn) ([]byte, error) { return f.run(&Tx{t}, c.Args) }, s)
 		}
 		if err := c.Request.valid(); err != nil {
 			return &Result{}, err
@@ -92,7 +93,7 @@ func (db *DB) mutate(ctx context.Context, c Call, accepted func()) (*Result, err
 			return &Result{}, err
 		}
 		rec := &requestRecord{Hash: hash, Caller: callerKey(c.Principal)}
-		return db.transact(ctx, c.Principal, &requested{*c.Request, rec}, func(t *txn) ([]byte, error) { return f.run(&Tx{t}, c.Args) }, accepted)
+		return db.transact(ctx, c.Principal, &requested{*c.Request, rec}, func(t *txn) ([]byte, error) { return f.run(&Tx{t}, c.Args) }, s)
 	})
 }
 
@@ -209,9 +210,21 @@ func (r RequestID) valid() error {
 // triesBeforeReserve is how often a mutation meets conflicts before what it read is kept free for it.
 const triesBeforeReserve = 8
 
+// steps are told how far a mutation has got; each may be nil.
+type steps struct {
+	accepted  func()          // its place in the commit order is fixed, or it has failed
+	committed func(Timestamp) // see Call.Committed
+}
+
+func (s steps) accept() {
+	if s.accepted != nil {
+		s.accepted()
+	}
+}
+
 // transact runs fn on the tentative head until it is accepted, and waits until that is durable. Every answer waits, errors
 // and read-only ones too, since they were computed on state that might not come to be.
-func (db *DB) transact(ctx context.Context, p Principal, req *requested, fn func(*txn) ([]byte, error), accepted func()) (*Result, error) {
+func (db *DB) transact(ctx context.Context, p Principal, req *requested, fn func(*txn) ([]byte, error), s steps) (*Result, error) {
 	var own *reservation
 	defer func() { db.committer.release(own) }()
 	for try := 1; ; try++ {
@@ -222,7 +235,7 @@ func (db *DB) transact(ctx context.Context, p Principal, req *requested, fn func
 		if err != nil {
 			return &Result{}, err
 		}
-		res, again, err := db.attempt(ctx, t, req, fn, own, accepted)
+		res, again, err := db.attempt(ctx, t, req, fn, own, s)
 		if !again {
 			return res, err
 		}
@@ -236,7 +249,7 @@ func (db *DB) transact(ctx context.Context, p Principal, req *requested, fn func
 }
 
 // attempt is one run of a mutation.
-func (db *DB) attempt(ctx context.Context, t *txn, req *requested, fn func(*txn) ([]byte, error), own *reservation, accepted func()) (res *Result, again bool, err error) {
+func (db *DB) attempt(ctx context.Context, t *txn, req *requested, fn func(*txn) ([]byte, error), own *reservation, s steps) (res *Result, again bool, err error) {
 	res = &Result{}
 	replayed, replayedAt := false, Timestamp(0) // the function's, while it runs
 	value, fnErr := db.execute(t, func() ([]byte, error) {
@@ -277,22 +290,18 @@ func (db *DB) attempt(ctx context.Context, t *txn, req *requested, fn func(*txn)
 	if fnErr == nil && !replayed && len(t.own) > 0 {
 		// A key that was touched more than once is logged, and looked for, once.
 		slices.Sort(t.touched)
-		m := &member{reads: &t.reads, writes: t.writes(), touched: slices.Compact(t.touched)}
+		m := &member{reads: &t.reads, writes: t.writes(), touched: slices.Compact(t.touched), committed: s.committed}
 		if fnErr = db.committer.admit(m); fnErr == nil {
 			if err := db.committer.accept(t.base, own, m); err != nil {
 				return res, errors.Is(err, errConflict), err
 			}
-			if accepted != nil {
-				accepted()
-			}
+			s.accept()
 			ts, err := db.committer.await(ctx, m)
 			res.Value, res.Timestamp = value, ts
 			return res, errors.Is(err, errConflict), err
 		}
 	}
-	if accepted != nil {
-		accepted()
-	}
+	s.accept()
 	ts, err := db.committer.settle(ctx, t.base, &t.reads)
 	if err != nil {
 		return res, errors.Is(err, errConflict), err
