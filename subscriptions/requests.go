@@ -112,6 +112,10 @@ func (s *socket) runMutations() {
 		call := engine.Call{
 			Function: m.Path, Args: m.Args, Principal: s.principalOf(m.caller),
 			Request: &engine.RequestID{Session: s.session, Request: uint64(m.RequestID)},
+			Committed: func(ts engine.Timestamp) {
+				m.committed.Store(uint64(ts))
+				s.server.live.owe()
+			},
 		}
 		s.begun = append(s.begun, m)
 		before, done := s.answered, make(chan struct{})

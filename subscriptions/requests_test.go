@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -35,11 +36,52 @@ func TestOwnWrites(t *testing.T) {
 		id := c.next * 10
 		c.next++
 		c.mutate(id, step.path, step.args)
-		c.done(id)
+		m, err := c.receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, ok := m.(*wire.MutationResponse); !ok || describe(m) != fmt.Sprintf(step.answer, id) || r.TS == 0 {
+			t.Fatalf("%s: %s", step.path, describe(m))
+		}
+		if m, err = c.receive(); err != nil || m.Type() != "Transition" || c.owed != 0 {
+			t.Fatalf("%s: %v, %v, owed %d", step.path, m, err, c.owed)
+		}
 		c.quiet()
 	}
 	if c.values[0] != `["a","b"]` {
 		t.Errorf("values %v", c.values)
+	}
+}
+
+// With many mutations under way the answer of each comes before the Transition that shows its effect, and the client never
+// waits for an empty one. The raw client checks every answer.
+func TestAnswersComeBeforeEffects(t *testing.T) {
+	t.Parallel()
+	h := setup(t, subscriptions.Options{})
+	c := h.connect()
+	c.watch(0, "notes:count", `{"room":"r"}`)
+	c.expect(`T 1.0 0=0`)
+	const n, window = 2000, 32
+	sent := 0
+	for answered := 0; answered < n || c.owed > 0; {
+		for ; sent < n && sent < answered+window; sent++ {
+			c.mutate(uint32(sent), "notes:add", `{"room":"r","text":"x"}`)
+		}
+		m, err := c.receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch m := m.(type) {
+		case *wire.MutationResponse:
+			answered++
+		case *wire.Transition:
+			if len(m.Modifications) == 0 {
+				t.Fatalf("an empty Transition after %d answers", answered)
+			}
+			if seen, err := strconv.Atoi(c.values[0]); err != nil || seen > answered {
+				t.Fatalf("%s notes are seen after %d answers", c.values[0], answered)
+			}
+		}
 	}
 }
 

@@ -528,6 +528,9 @@ func (c *client) receive() (wire.ServerMessage, error) {
 			return m, c.apply(m)
 		case *wire.MutationResponse:
 			if m.Failure == nil {
+				if m.TS <= c.version.TS && !c.resent {
+					return nil, fmt.Errorf("the effect of mutation %d was shown before its answer", m.RequestID)
+				}
 				c.owed = max(c.owed, m.TS)
 				c.answers[m.RequestID] = true
 			}
