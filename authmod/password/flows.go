@@ -56,35 +56,51 @@ func (m *module) signUp(a *authmod.Attempt) (authmod.Answer, error) {
 	if issues = append(issues, passwordIssues...); len(issues) > 0 {
 		return authmod.Answer{}, authmod.Invalid(tidy(issues)...)
 	}
-	key := "signUp:" + user.Email
-	if err := m.allow(a, key); err != nil {
-		return authmod.Answer{}, err
+	try, wait := m.taken.Begin(user.Email, a.DB().Now())
+	if try == nil {
+		return authmod.Answer{}, tooMany(wait)
 	}
-	// The transaction decides; this only spares the hashing.
-	switch _, err := a.Account(user.Email); {
-	case err == nil:
+	defer try.End()
+	out, err := m.create(a, user, password)
+	switch {
+	case errors.Is(err, authmod.ErrAccountExists):
+		try.Fail(a.DB().Now())
 		return authmod.Answer{}, errTaken
-	case !errors.Is(err, authmod.ErrNoAccount):
+	case err == nil:
+		try.Succeed()
+	}
+	return out, err
+}
+
+// create hashes the password and makes account and user; authmod.ErrAccountExists where the address is taken.
+func (m *module) create(a *authmod.Attempt, user authmod.NewUser, password string) (authmod.Answer, error) {
+	// The transaction decides; this only spares the hashing. It is asked before the wait for a turn and after it.
+	free := func() error {
+		_, err := a.Account(user.Email)
+		switch {
+		case err == nil:
+			return authmod.ErrAccountExists
+		case errors.Is(err, authmod.ErrNoAccount):
+			return nil
+		}
+		return err
+	}
+	if err := free(); err != nil {
 		return authmod.Answer{}, err
 	}
 	var hash string
-	err = m.hashes.run(a.Context(), func() (err error) {
-		hash, err = m.options.Crypto.Hash(password)
+	err := m.hashes.run(a.Context(), func() (err error) {
+		if err = free(); err == nil {
+			hash, err = m.options.Crypto.Hash(password)
+		}
 		return err
 	})
 	if err != nil {
 		return authmod.Answer{}, err
 	}
-	out, err := a.Complete(authmod.Completion{
+	return a.Complete(authmod.Completion{
 		Mode: authmod.SignUp, AccountID: user.Email, User: user, Secret: hash, Params: a.Params(),
 	})
-	if errors.Is(err, authmod.ErrAccountExists) {
-		return authmod.Answer{}, errTaken
-	}
-	if err == nil {
-		m.failures.Reset(key)
-	}
-	return out, err
 }
 
 func (m *module) logIn(a *authmod.Attempt) (authmod.Answer, error) {
@@ -100,19 +116,21 @@ func (m *module) logIn(a *authmod.Attempt) (authmod.Answer, error) {
 	if len(issues) > 0 {
 		return authmod.Answer{}, authmod.Invalid(tidy(issues)...)
 	}
-	key := "signIn:" + email
-	if err := m.allow(a, key); err != nil {
-		return authmod.Answer{}, err
+	try, wait := m.failures.Begin(email, a.DB().Now())
+	if try == nil {
+		return authmod.Answer{}, tooMany(wait)
 	}
-	for try := 1; ; try++ {
-		out, err := m.check(a, email, password)
+	defer try.End()
+	for n := 1; ; n++ {
+		out, err := m.check(a, email, password, try)
 		switch {
-		case errors.Is(err, authmod.ErrSecretChanged) && try < maxTries:
+		case errors.Is(err, authmod.ErrSecretChanged) && n < maxTries:
 			continue // verified against a hash that has been replaced since
 		case errors.Is(err, authmod.ErrNoAccount), errors.Is(err, authmod.ErrSecretChanged):
+			try.Fail(a.DB().Now())
 			return authmod.Answer{}, errWrong
 		case err == nil:
-			m.failures.Reset(key)
+			try.Succeed()
 		}
 		return out, err
 	}
@@ -123,7 +141,7 @@ func (m *module) logIn(a *authmod.Attempt) (authmod.Answer, error) {
 const maxTries = 3
 
 // check verifies a password and, if it is right, signs in. Where there is no account the error is that of a wrong password.
-func (m *module) check(a *authmod.Attempt, email, password string) (authmod.Answer, error) {
+func (m *module) check(a *authmod.Attempt, email, password string, try *authmod.Try) (authmod.Answer, error) {
 	account, err := a.Account(email)
 	if err != nil && !errors.Is(err, authmod.ErrNoAccount) {
 		return authmod.Answer{}, err
@@ -131,7 +149,13 @@ func (m *module) check(a *authmod.Attempt, email, password string) (authmod.Answ
 	c := authmod.Completion{Mode: authmod.LogIn, AccountID: email, Params: a.Params()}
 	var right bool
 	err = m.hashes.run(a.Context(), func() (err error) {
-		right, err = m.verify(account, password, &c)
+		// While this one waited others may have failed.
+		if wait, ok := try.Again(a.DB().Now()); !ok {
+			return tooMany(wait)
+		}
+		if right, err = m.verify(account, password, &c); err == nil && !right {
+			try.Fail(a.DB().Now()) // before the next one's turn
+		}
 		return err
 	})
 	if err != nil {

@@ -4,23 +4,26 @@ import (
 	"context"
 	"crypto/rand"
 	"sync"
+	"time"
 
 	"github.com/mimosadb/mimosa/engine"
 )
 
-// gate lets a bounded number of functions run at a time, a bounded number wait, and turns away the rest.
+// gate lets a bounded number of functions run at a time. A bounded number wait, first come, first served, for a bounded time;
+// the rest is turned away.
 type gate struct {
-	slots   chan struct{}
-	waiting chan struct{}
+	slots    chan struct{}
+	waiting  chan struct{}
+	patience time.Duration
 }
 
-func newGate(slots, waiting int) *gate {
-	return &gate{slots: make(chan struct{}, slots), waiting: make(chan struct{}, slots+waiting)}
+func newGate(slots, waiting int, patience time.Duration) *gate {
+	return &gate{make(chan struct{}, slots), make(chan struct{}, slots+waiting), patience}
 }
 
 var errBusy = engine.Errorf(engine.CodeBusy, "too many sign-ins at once; try again later")
 
-// run runs fn in its turn, unless ctx ends before that.
+// run runs fn in its turn, unless ctx or the gate's patience ends before that.
 func (g *gate) run(ctx context.Context, fn func() error) error {
 	select {
 	case g.waiting <- struct{}{}:
@@ -28,13 +31,28 @@ func (g *gate) run(ctx context.Context, fn func() error) error {
 		return errBusy
 	}
 	defer func() { <-g.waiting }()
-	select {
-	case g.slots <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := g.enter(ctx); err != nil {
+		return err
 	}
 	defer func() { <-g.slots }()
 	return fn()
+}
+
+// enter waits for a slot, which the caller gives back.
+func (g *gate) enter(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	late := time.NewTimer(g.patience)
+	defer late.Stop()
+	select {
+	case g.slots <- struct{}{}:
+		return nil
+	case <-late.C:
+		return errBusy
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // decoy is a hash that nobody knows the password of, for the work of verifying where there is none. It is made at the first

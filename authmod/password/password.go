@@ -23,12 +23,15 @@ type Options struct {
 	// Crypto is how passwords are hashed; Argon2id{} by default.
 	Crypto Crypto
 	// MaxConcurrentHashes is how many passwords are hashed or verified at a time, since each takes a core and as much memory
-	// as the hash asks for (64 MiB by default): as many as GOMAXPROCS, but 8 at most, by default. Up to 32 times as many more
-	// wait; beyond that clients get the code busy.
+	// as the hash asks for (64 MiB by default): as many as GOMAXPROCS, but 8 at most, by default. Others wait for their turn,
+	// for 10 seconds and up to 256 times as many; beyond that clients get the code busy.
 	MaxConcurrentHashes int
 	// MaxFailures is how many attempts to sign in to one account may fail in an hour before clients get the code busy, with
 	// data {retryAfter: seconds}; 10 by default, and none is unlimited with -1. Whether there is such an account makes no
-	// difference. Sign-ups with an address that is taken are counted likewise.
+	// difference. Only failures count, so guesses that are verified at the same time do not know of one another: there may be
+	// MaxConcurrentHashes-1 more. Sign-ups with an address that is taken are limited likewise, apart from that and to ten
+	// times as many, since there is nothing to guess; a sign-up that is refused for any other reason does not count.
+	// Attempts under way at one address, whatever becomes of them, are bounded by authmod.MaxUnderWay.
 	MaxFailures int
 }
 
@@ -37,8 +40,13 @@ const (
 	defaultMinLength = 15
 	maxBytes         = 1 << 10
 	maxSlots         = 8
-	waitersPerSlot   = 32
+	waitersPerSlot   = 256
 	defaultFailures  = 10
+	takenPerFailure  = 10 // sign-ups with a taken address for each sign-in that may fail
+
+	// patience is for how long a client waits for its turn to hash: a class that signs up all at once is done in less, and
+	// later than that a person has given up.
+	patience = 10 * time.Second
 )
 
 // New makes the module.
@@ -49,7 +57,8 @@ type module struct {
 	options  Options
 	sheet    *authmod.Sheet
 	hashes   *gate
-	failures *authmod.Limiter
+	failures *authmod.Limiter // of sign-ins, by address
+	taken    *authmod.Limiter // of sign-ups whose address was taken
 	decoy    decoy
 }
 
@@ -77,8 +86,9 @@ func (m *module) Attach(h *authmod.Host) {
 	if o.MaxFailures == 0 {
 		o.MaxFailures = defaultFailures
 	}
-	m.hashes = newGate(o.MaxConcurrentHashes, o.MaxConcurrentHashes*waitersPerSlot)
+	m.hashes = newGate(o.MaxConcurrentHashes, o.MaxConcurrentHashes*waitersPerSlot, patience)
 	m.failures = authmod.NewLimiter(o.MaxFailures, time.Hour)
+	m.taken = authmod.NewLimiter(o.MaxFailures*takenPerFailure, time.Hour)
 	m.sheet = h.Profile(o.Profile)
 }
 
@@ -99,12 +109,8 @@ func (m *module) SignIn(a *authmod.Attempt) (authmod.Answer, error) {
 	return authmod.Answer{}, authmod.Invalid(engine.Issue{Path: "flow", Rule: "enum", Message: "is neither signUp nor signIn"})
 }
 
-// allow takes an attempt from the limiter, which comes back when it succeeds.
-func (m *module) allow(a *authmod.Attempt, key string) error {
-	wait, ok := m.failures.Take(key, a.DB().Now())
-	if ok {
-		return nil
-	}
+// tooMany is what a Limiter's refusal says.
+func tooMany(wait time.Duration) error {
 	seconds := int64((wait + time.Second - 1) / time.Second)
 	return engine.Errorf(engine.CodeBusy, "too many attempts; try again later").With(map[string]any{"retryAfter": seconds})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/mimosadb/mimosa/authmod/password"
 	"github.com/mimosadb/mimosa/engine"
 	"github.com/mimosadb/mimosa/engine/enginetest"
+	"github.com/mimosadb/mimosa/triggers"
 )
 
 type User struct{ authmod.UserFields }
@@ -31,7 +32,7 @@ type app struct {
 	now time.Time // guarded by mu
 }
 
-func setup(t *testing.T, o password.Options) *app {
+func setup(t *testing.T, o password.Options, more ...func(*engine.Schema, *engine.Collection[User])) *app {
 	t.Helper()
 	a := &app{t: t, now: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)}
 	if o.Crypto == nil {
@@ -40,6 +41,9 @@ func setup(t *testing.T, o password.Options) *app {
 	s := engine.NewSchema()
 	a.users = engine.Define[User](s, "users")
 	a.auth = authmod.New(s, a.users, authmod.Options{Modules: []authmod.Module{password.New(o)}})
+	for _, f := range more {
+		f(s, a.users)
+	}
 	a.db = enginetest.Open(t, s, func(o *engine.Options) {
 		o.Clock = func() time.Time { a.mu.Lock(); defer a.mu.Unlock(); return a.now }
 	})
@@ -173,20 +177,117 @@ func TestFailuresAreLimited(t *testing.T) {
 	a.must("signIn", "ada@example.com", secret)
 }
 
-// Guesses made all at once count like guesses made one after the other.
+// Guesses made all at once are not many more than guesses made one after the other: those that are being verified when the
+// last allowed one turns out wrong.
 func TestParallelFailuresAreLimited(t *testing.T) {
 	t.Parallel()
+	const failures, slots = 4, 2
 	crypto := &counting{Crypto: cheap}
-	a := setup(t, password.Options{Crypto: crypto, MaxFailures: 4, MaxConcurrentHashes: 4})
+	a := setup(t, password.Options{Crypto: crypto, MaxFailures: failures, MaxConcurrentHashes: slots})
 	a.must("signUp", "ada@example.com", secret)
 	var all sync.WaitGroup
-	for i := range 50 {
+	for i := range 200 {
 		all.Go(func() { a.call("signIn", "ada@example.com", fmt.Sprint("guess number ", i)) })
 	}
 	all.Wait()
-	if n := crypto.verified.Load(); n > 4 {
+	if n := crypto.verified.Load(); n < failures || n > failures+slots-1 {
 		t.Errorf("%d guesses were tried", n)
 	}
+	if err := a.call("signIn", "ada@example.com", secret); err == nil || err.Code != engine.CodeBusy {
+		t.Errorf("after them: %v, want busy", err)
+	}
+}
+
+// Many devices of one person, all at once: nothing fails, so nothing counts.
+func TestParallelSignInsOfOneAccount(t *testing.T) {
+	t.Parallel()
+	a := setup(t, password.Options{MaxConcurrentHashes: 2})
+	a.must("signUp", "ada@example.com", secret)
+	const n = 60
+	errs := make(chan *engine.Error, n)
+	for range n {
+		go func() { errs <- a.call("signIn", "ada@example.com", secret) }()
+	}
+	for range n {
+		if err := <-errs; err != nil {
+			t.Errorf("got %s: %v", err.Code, err)
+		}
+	}
+}
+
+// Whoever signs up with one address at the same time as many others is told what has become of it.
+func TestParallelSignUpsOfOneAddress(t *testing.T) {
+	t.Parallel()
+	a := setup(t, password.Options{MaxConcurrentHashes: 2})
+	const n = 50
+	errs := make(chan *engine.Error, n)
+	for range n {
+		go func() { errs <- a.call("signUp", "ada@example.com", secret) }()
+	}
+	var in, taken int
+	for range n {
+		switch err := <-errs; {
+		case err == nil:
+			in++
+		case err.Code == engine.CodeAlreadyExists:
+			taken++
+		default:
+			t.Errorf("got %s: %v", err.Code, err)
+		}
+	}
+	if in != 1 || taken != n-1 {
+		t.Errorf("%d signed up, %d were told that the address is taken", in, taken)
+	}
+}
+
+// Attempts under way are bounded too, by address, so that nobody fills the queue with one.
+func TestAttemptsUnderWayAreBounded(t *testing.T) {
+	t.Parallel()
+	const calls, underWay = 150, 128
+	crypto := &counting{Crypto: cheap}
+	crypto.holdUp()
+	a := setup(t, password.Options{Crypto: crypto, MaxConcurrentHashes: 1})
+	errs := make(chan *engine.Error, calls)
+	for range calls {
+		go func() { errs <- a.call("signUp", "ada@example.com", secret) }()
+	}
+	for range calls - underWay {
+		if err := <-errs; err == nil || err.Code != engine.CodeBusy || !strings.Contains(encoded(t, err), `"retryAfter":1}`) {
+			t.Errorf("got %v, want busy", err)
+		}
+	}
+	close(crypto.hold)
+	a.must("signUp", "bob@example.com", secret)
+	for range underWay {
+		if err := <-errs; err != nil && err.Code != engine.CodeAlreadyExists {
+			t.Errorf("got %s: %v", err.Code, err)
+		}
+	}
+}
+
+// What fails for another reason than that the address is taken locks nobody out of a free address.
+func TestOtherRefusalsAreNotCounted(t *testing.T) {
+	t.Parallel()
+	var refuse atomic.Bool
+	refuse.Store(true)
+	a := setup(t, password.Options{MaxFailures: 3}, func(s *engine.Schema, users *engine.Collection[User]) {
+		triggers.OnCreate(users, "refuse", func(*engine.Tx, *engine.Doc[User]) error {
+			if refuse.Load() {
+				return engine.Errorf("no_such_course", "there is no such course")
+			}
+			return nil
+		})
+	})
+	for range 10 {
+		if err := a.call("signUp", "ada@example.com", secret); err == nil || err.Code != "no_such_course" {
+			t.Fatalf("got %v", err)
+		}
+		if err := a.call("signUp", "ada@example.com", "short"); err == nil || err.Code != engine.CodeInvalid {
+			t.Fatalf("got %v", err)
+		}
+	}
+	refuse.Store(false)
+	a.must("signUp", "ada@example.com", secret)
 }
 
 func TestTakenAddressesAreLimited(t *testing.T) {
@@ -194,9 +295,9 @@ func TestTakenAddressesAreLimited(t *testing.T) {
 	crypto := &counting{Crypto: cheap}
 	a := setup(t, password.Options{Crypto: crypto, MaxFailures: 3})
 	a.must("signUp", "ada@example.com", secret)
-	for i := range 5 {
+	for i := range 35 {
 		want := engine.CodeAlreadyExists
-		if i >= 3 {
+		if i >= 30 {
 			want = engine.CodeBusy
 		}
 		if err := a.call("signUp", "ada@example.com", secret); err == nil || err.Code != want {
@@ -209,28 +310,19 @@ func TestTakenAddressesAreLimited(t *testing.T) {
 	a.must("signIn", "ada@example.com", secret) // it does not lock the owner out
 }
 
-// Hashing is bounded: so many run, so many wait, the rest is turned away.
+// So many hash at a time, however many come.
 func TestHashingIsBounded(t *testing.T) {
 	t.Parallel()
-	const slots, waiting = 2, 2 * 32
+	const slots, calls = 2, 200
 	crypto := &counting{Crypto: cheap}
-	crypto.holdUp()
 	a := setup(t, password.Options{Crypto: crypto, MaxConcurrentHashes: slots, MaxFailures: -1})
-	const calls = 100
 	errs := make(chan *engine.Error, calls)
 	for i := range calls {
 		go func() { errs <- a.call("signUp", fmt.Sprintf("user%d@example.com", i), secret) }()
 	}
-	// Those that are turned away come back while all others are held.
-	for range calls - slots - waiting {
-		if err := <-errs; err == nil || err.Code != engine.CodeBusy {
-			t.Errorf("got %v, want busy", err)
-		}
-	}
-	close(crypto.hold)
-	for range slots + waiting {
+	for range calls {
 		if err := <-errs; err != nil {
-			t.Errorf("got %v", err)
+			t.Errorf("got %s: %v", err.Code, err)
 		}
 	}
 	if n := crypto.most.Load(); n > slots {
