@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import type { TestContext } from "node:test";
 import { promisify } from "node:util";
@@ -14,24 +14,41 @@ import { deadline } from "./wait.js";
 /** The folder of the client, where the runner starts the tests. */
 const root = process.cwd();
 
+/** A program to test against: the variable that may name its executable, and its package. */
+export interface Program {
+  variable: string;
+  package: string;
+}
+
+/** Counters, lists, values and errors, and what a test needs to hold them up. */
+export const testServer: Program = { variable: "MIMOSA_TEST_SERVER", package: "./clientjs/test/server/app" };
+/** The demonstration: a small school. */
+export const school: Program = { variable: "MIMOSA_BIN", package: "./cmd/mimosa" };
+
 /**
- * The test server's executable: the one that MIMOSA_TEST_SERVER names, or one that is built here. Go does nothing when it is
- * up to date, and puts it into place in one step, so files that are tested at once may all ask for it.
+ * A program's executable, built here where none is named. Go does nothing when it is up to date, and puts it into place in one
+ * step, so files that are tested at once may all ask for it.
  */
-async function executable(): Promise<string> {
-  const given = process.env["MIMOSA_TEST_SERVER"];
+async function build(program: Program): Promise<string> {
+  const given = process.env[program.variable];
   if (given) return resolve(given);
   const folder = join(root, "node_modules", ".cache", "mimosa");
-  const path = join(folder, process.platform === "win32" ? "app.exe" : "app");
+  const path = join(folder, basename(program.package) + (process.platform === "win32" ? ".exe" : ""));
   await mkdir(folder, { recursive: true });
-  await promisify(execFile)("go", ["build", "-o", path, "./clientjs/test/server/app"], {
+  await promisify(execFile)("go", ["build", "-o", path, program.package], {
     cwd: resolve(root, ".."),
     env: { ...process.env, GOTMPDIR: folder },
   });
   return path;
 }
 
-let built: Promise<string> | undefined;
+const built = new Map<Program, Promise<string>>();
+
+function executable(program: Program): Promise<string> {
+  const path = built.get(program) ?? build(program);
+  built.set(program, path);
+  return path;
+}
 
 /**
  * A free port outside the range that systems hand out by themselves: it has to be free again when a server that was killed
@@ -53,8 +70,8 @@ async function freePort(): Promise<number> {
 }
 
 export interface ServerOptions {
+  program?: Program;
   env?: Record<string, string>;
-  flags?: string[];
 }
 
 /** A Mimosa server in a process of its own, with a data folder of its own, gone when the test has ended. */
@@ -103,8 +120,8 @@ export class Server {
   /** Starts it, on the same port and the same data as ever. */
   async start(): Promise<void> {
     assert(!this.#process, "the server is running");
-    const path = await (built ??= executable());
-    const flags = ["--addr", `127.0.0.1:${this.#port}`, "--data", this.#data, ...(this.#options.flags ?? [])];
+    const path = await executable(this.#options.program ?? testServer);
+    const flags = ["--addr", `127.0.0.1:${this.#port}`, "--data", this.#data];
     const started = spawn(path, flags, {
       env: { ...process.env, ...this.#options.env },
       stdio: ["ignore", "pipe", "pipe"],

@@ -34,9 +34,18 @@ export class Session {
     if (!this.tokens) return;
     const calls = new ConvexHttpClient(this.#server.url, { logger: false });
     const { refreshToken } = this.tokens;
-    const { tokens } = await calls.action(api.auth.signIn, { refreshToken });
-    this.tokens = tokens ?? null;
-    this.renewals++;
+    // When the network fails the same token is sent again, though the server may have taken it the first time.
+    await until("an answer to the refresh token", async () => {
+      try {
+        const { tokens } = await calls.action(api.auth.signIn, { refreshToken });
+        this.tokens = tokens ?? null;
+        this.renewals++;
+        return true;
+      } catch (error) {
+        if (error instanceof TypeError) return false; // fetch failed
+        throw error;
+      }
+    });
   }
 
   /** Signs in by a client, whose socket is from then on the user's, and keeps the tokens. */
