@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/mimosadb/mimosa/engine"
 	"github.com/mimosadb/mimosa/engine/storage/memstore"
@@ -254,7 +255,11 @@ func TestMemberDroppedByAnotherWriter(t *testing.T) {
 	t.Parallel()
 	shared := memstore.NewShared(memstore.Options{})
 	open := func(b *bank) *engine.DB {
-		db, err := engine.Open(b.schema, engine.Options{Store: shared.Open(), Seed: 7})
+		db, err := engine.Open(b.schema, engine.Options{
+			Store: shared.Open(), Seed: 7,
+			// Reservations do not reach another writer, which may be faster many times in a row.
+			Limits: engine.Limits{Attempts: 1 << 20, FunctionTime: 10 * time.Second},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
