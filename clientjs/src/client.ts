@@ -72,10 +72,14 @@ export interface ClientAuth extends Readable<AuthState> {
   readonly signUp: (provider: string, params?: object) => Promise<SignInResult>;
   /**
    * Signs in. When it resolves with `signedIn`, the socket runs as the new user and every live query shows what that
-   * user sees; a mutation sent at once after it runs as that user.
+   * user sees; a mutation sent at once after it runs as that user. A signOut that is called before then wins: it
+   * rejects with `identity_changed`.
    */
   readonly signIn: (provider: string, params?: object) => Promise<SignInResult>;
-  /** Signs out, offline too. Never rejects. Mutations that were not yet sent fail with `identity_changed`. */
+  /**
+   * Signs out, offline too, also from a sign-in that is under way: what is called later, sign-ins included, runs after
+   * it. Never rejects. Mutations that were not yet sent fail with `identity_changed`.
+   */
   readonly signOut: () => Promise<void>;
 }
 
@@ -134,7 +138,7 @@ export class MimosaClient<Api extends ApiTypes = AnyApi> {
       lost: (reason) => this.#lost(reason),
     }));
     this.#queries = new Queries({ changed: () => queueMicrotask(() => this.#flush()), logged });
-    this.#requests = new Requests({ send: (message) => socket.send(message), logged });
+    this.#requests = new Requests({ send: (message) => !this.#session.overtaken && socket.send(message), logged });
     this.#session = new Session(
       {
         get connected() {
@@ -148,6 +152,7 @@ export class MimosaClient<Api extends ApiTypes = AnyApi> {
         pause: (reason) => socket.pause(reason),
         resume: () => socket.start(),
         publish: () => this.#publish(),
+        release: () => this.#requests.flush(),
       },
       new Vault(options.storage ?? defaultStorage(), options.storageKey ?? `mimosa ${http}`),
       clock,

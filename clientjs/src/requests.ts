@@ -81,6 +81,13 @@ export class Requests {
     }
   }
 
+  /** Sends what had to wait, though there was a socket. */
+  flush(): void {
+    for (const request of this.#pending.values()) {
+      if (!request.sent && request.user === this.#user) this.#setSent(request, this.owner.send(request.message));
+    }
+  }
+
   /** The socket is gone, and with it the answers to actions. */
   disconnected(): void {
     for (const request of this.#pending.values()) {

@@ -43,6 +43,8 @@ export interface SessionLink {
   resume(): void;
   /** The state was replaced outside of a Transition: tell everybody. */
   publish(): void;
+  /** Calls need not wait any more: see {@link Session.overtaken}. */
+  release(): void;
 }
 
 /** Runs one at a time, among all tabs of a site where there is a way. */
@@ -54,6 +56,11 @@ const retryBase = 500;
 
 interface Waiter {
   resolve(): void;
+  reject(error: MimosaError): void;
+}
+
+/** A sign-in that was asked for and is not answered. */
+interface Entry {
   reject(error: MimosaError): void;
 }
 
@@ -87,8 +94,14 @@ export class Session {
   #waiters: Waiter[] = [];
   /** The storage is being read. */
   #loading: Promise<void> | undefined;
-  /** Sign-ins whose answer is awaited. */
+  /** Sign-ins that no sign-out was asked for since. */
+  readonly #entries = new Set<Entry>();
+  /** How many have been handed on and not answered, those that a sign-out has overtaken among them. */
   #entering = 0;
+  /** Called when the last of those that were overtaken is answered; undefined if there are none. */
+  #outrun: (() => void) | undefined;
+  /** The sessions that overtaken sign-ins began are being ended. */
+  #revoked: Promise<unknown> | undefined;
   #leaving: Promise<void> | undefined;
 
   constructor(
@@ -110,6 +123,14 @@ export class Session {
   /** Whether Transitions may be showing another user's results already. */
   get entering(): boolean {
     return this.#entering > 0;
+  }
+
+  /**
+   * Whether a sign-in is under way that was followed by a sign-out. Until its answer the server may begin to act as that
+   * user at any moment, so calls wait.
+   */
+  get overtaken(): boolean {
+    return this.#outrun !== undefined;
   }
 
   /** Reads the tokens of an earlier visit, before the first attempt to connect. */
@@ -186,13 +207,14 @@ export class Session {
 
   /** Asks the server to sign in, with the socket's present identity. */
   enter(provider: string, params: object): Promise<SignInResult> {
-    // Actions run side by side, and a sign-out that came to its end later would take the new user with it.
-    if (this.#leaving) return this.#leaving.then(() => this.enter(provider, params));
     return new Promise((resolve, reject) => {
+      const entry: Entry = { reject };
       const answered = (value: Value) => {
         this.#entering--;
         const tokens = tokensIn(value, this.clock);
-        if (typeof value === "object" && value !== null && "redirect" in value) {
+        if (!this.#entries.delete(entry)) {
+          this.#decline(tokens);
+        } else if (typeof value === "object" && value !== null && "redirect" in value) {
           resolve({ status: "redirect", redirect: String(value.redirect), verifier: String(value["verifier"]) });
         } else if (tokens === undefined) {
           resolve({ status: "started" });
@@ -205,41 +227,87 @@ export class Session {
           this.#waiters.push({ resolve: () => resolve({ status: "signedIn" }), reject });
         }
       };
-      this.link.action("auth:signIn", { provider, params }, answered, (error) => {
+      const failed = (error: MimosaError) => {
         this.#entering--;
+        if (!this.#entries.delete(entry)) this.#decline(null);
         reject(error);
-      });
-      this.#entering++;
+      };
+      const ask = () => {
+        if (!this.#entries.has(entry)) return;
+        try {
+          this.link.action("auth:signIn", { provider, params }, answered, failed);
+          this.#entering++;
+        } catch (error) {
+          this.#entries.delete(entry);
+          reject(error as MimosaError);
+        }
+      };
+      this.#entries.add(entry);
+      // Actions run side by side, and a sign-out that came to its end later would take the new user with it.
+      if (this.#leaving) void this.#leaving.then(ask);
+      else ask();
     });
   }
 
   /** Ends the session, here at once and on the server as soon as it hears of it. Never rejects. */
   leave(): Promise<void> {
-    // Whose session it is will be known then.
-    if (this.#loading) return this.#loading.then(() => this.leave());
-    const leaving = (this.#leaving = this.#leaveAll(this.#tokens).finally(() => {
-      if (this.#leaving === leaving) this.#leaving = undefined;
-    }));
+    const entries = [...this.#entries];
+    this.#entries.clear();
+    // What was not sent yet, is not going to be.
+    if (this.#entering > 0) this.link.userChanged();
+    // Whose session it is will be known when the storage was read.
+    const left = this.#loading ? this.#loading.then(() => this.#leaveAll(this.#tokens)) : this.#leaveAll(this.#tokens);
+    // If there are some that an earlier sign-out has overtaken, this one waits for that one.
+    const answered = this.#entering > 0 && !this.#outrun && new Promise<void>((resolve) => (this.#outrun = resolve));
+    for (const { reject } of entries) reject(overtaken());
+    const leaving = (this.#leaving = Promise.all([this.#leaving, left, answered])
+      .then(() => this.#revoked)
+      .then(() => this.#agreed())
+      .finally(() => {
+        if (this.#leaving === leaving) this.#leaving = undefined;
+      }));
     return leaving;
   }
 
   async #leaveAll(old: Tokens | null): Promise<void> {
-    if (old) {
-      const byHttp = () => void this.link.post("auth:signOut", {}, old.token).catch(() => {});
-      const told = new Promise<void>((done) => {
-        if (!this.link.connected) {
-          byHttp();
-          return done();
-        }
-        this.link.action("auth:signOut", {}, () => done(), (error) => {
-          if (error.code === "disconnected") byHttp();
-          done();
-        });
+    if (!old) return;
+    const told = new Promise<void>((done) => {
+      if (!this.link.connected) {
+        void this.#revoke(old);
+        return done();
+      }
+      this.link.action("auth:signOut", {}, () => done(), (error) => {
+        if (error.code === "disconnected") void this.#revoke(old);
+        done();
       });
-      this.#leave(undefined);
-      await told;
+    });
+    this.#leave(undefined);
+    await told;
+  }
+
+  /** Ends a session by its token, if there is a network. */
+  #revoke(tokens: Tokens): Promise<unknown> {
+    return this.link.post("auth:signOut", {}, tokens.token).catch(() => {});
+  }
+
+  /** The answer to a sign-in that a sign-out has overtaken. */
+  #decline(tokens: Tokens | null | undefined): void {
+    if (tokens) {
+      this.#revoked = Promise.all([this.#revoked, this.#revoke(tokens)]);
+      // The socket acts as that user since just now, and shows what that user sees.
+      this.#switching = true;
+      this.#authenticate();
     }
-    if (this.#switching) await new Promise<void>((resolve) => this.#waiters.push({ resolve, reject: () => resolve() }));
+    if (this.#entering > 0 || !this.#outrun) return;
+    this.#outrun();
+    this.#outrun = undefined;
+    this.link.release();
+  }
+
+  /** Waits until the server has confirmed who the user is. */
+  #agreed(): Promise<void> | undefined {
+    if (!this.#switching) return undefined;
+    return new Promise((resolve) => this.#waiters.push({ resolve, reject: () => resolve() }));
   }
 
   end(error: MimosaError): void {
@@ -294,7 +362,7 @@ export class Session {
     this.#tokens = null;
     this.#endReason = reason;
     this.vault.write(null);
-    this.#rejectWaiters(reason ?? new MimosaError("identity_changed", "signed out before the sign-in was complete"));
+    this.#rejectWaiters(reason ?? overtaken());
     this.#switching = true;
     this.link.userChanged();
     if (this.link.connected) this.#authenticate();
@@ -398,4 +466,8 @@ export class Session {
     else if (this.#tokens && sameSubject(stored, this.#tokens)) this.#renewed(stored);
     else this.#become(stored, false);
   }
+}
+
+function overtaken(): MimosaError {
+  return new MimosaError("identity_changed", "signed out before the sign-in was complete");
 }

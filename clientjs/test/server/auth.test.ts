@@ -99,6 +99,46 @@ test("signing out: nobody again, in one step, on this socket, and the session is
   assert.ok(after === null || (after instanceof MimosaError && after.code === "unauthenticated"), "the token is worth nothing");
 });
 
+test("signing out right after asking to sign in: nobody, and the session that was begun is over", async (t) => {
+  const server = await TestServer.start(t);
+  const tokens: string[] = [];
+  const client = server.client(t, {
+    fetch: (url, init) => {
+      const [, token] = (init.headers["Authorization"] ?? "").split(" ");
+      if (token) tokens.push(token);
+      return fetch(url, init);
+    },
+  });
+  await client.auth.signUp("password", ann);
+  await client.auth.signOut();
+  const states = new Set<string>();
+  const names = new Set<unknown>();
+  const me = client.watch("users:me", {});
+  client.auth.subscribe(() => states.add(client.auth.state.status));
+  me.subscribe(() => names.add(nickname(me.getSnapshot().value)));
+  await until(me, (s) => s.status === "ready");
+
+  const entering = client.auth.signIn("password", { email: ann.email, password: ann.password });
+  const refused = assert.rejects(entering, { code: "identity_changed" });
+  const leaving = client.auth.signOut();
+  const sent = client.mutation("messages:send", { room: "r", text: "nobody's" });
+  await Promise.all([refused, leaving, sent]);
+  assert.equal(client.auth.state.status, "signedOut");
+  assert.equal(await client.query("users:me"), null);
+  assert.equal(await client.action("users:whoami"), null);
+  const [message] = (await client.query("messages:list", { room: "r" })) as { author?: string }[];
+  assert.equal(message?.author, undefined);
+  assert.deepEqual([...names], [null]);
+  assert.ok(!states.has("signedIn"));
+  assert.equal(tokens.length, 1);
+  const http = new MimosaHttp(server.url, { token: () => tokens[0] });
+  const after = await http.query("users:me").catch((error: unknown) => error);
+  assert.ok(after === null || (after instanceof MimosaError && after.code === "unauthenticated"), "the token is worth nothing");
+
+  await client.auth.signIn("password", { email: ann.email, password: ann.password });
+  assert.equal(nickname(await client.action("users:whoami")), "Ann");
+});
+
 test("one user after the other on one client, each as themselves", async (t) => {
   const server = await TestServer.start(t);
   const client = server.client(t);

@@ -691,6 +691,170 @@ test("signing out rejects a sign-in that was waiting for its confirmation", asyn
   client.close();
 });
 
+test("signing out while a sign-in is under way: it is refused at once, and what it brings is nobody's", async () => {
+  const { client, socket, storage, call, calls } = connected();
+  const me = client.watch("users:me", {});
+  me.subscribe(() => {});
+  await settle();
+  socket.transition({ querySet: 2, ts: 2n }, [updated(0, null)]);
+  socket.take();
+  const seen: unknown[] = [];
+  const look = () => seen.push([client.auth.state.status, me.getSnapshot().value]);
+  me.subscribe(look);
+  client.auth.subscribe(look);
+
+  const entering = client.auth.signIn("password", { email: "a@b.test" });
+  const leaving = client.auth.signOut();
+  assert.deepEqual(await outcome(entering), {
+    code: "identity_changed", message: "signed out before the sign-in was complete",
+  });
+  assert.deepEqual(await outcome(leaving), { pending: true });
+  assert.deepEqual(socket.takeTypes(), ["Action"]);
+  // The server would run these as the user who was signed in, once it has.
+  const sent = client.mutation("m:add");
+  const asked = client.action("a:do");
+  assert.deepEqual(socket.takeTypes(), []);
+  assert.equal(client.connection.state.queuedMutations, 1);
+
+  socket.transition({ ts: 3n }, [updated(0, { name: "one" })]);
+  socket.actionDone(0, pair(jwt("u1|s1", 3600), "r1"));
+  assert.deepEqual(socket.take().map((m) => (m.type === "Authenticate" ? [m.baseVersion, m.tokenType] : m.type)),
+    [[0, "None"], "Mutation", "Action"]);
+  assert.equal(client.connection.state.queuedMutations, 0);
+  assert.equal(call().body.path, "auth:signOut");
+  assert.equal(call().headers["Authorization"], `Bearer ${jwt("u1|s1", 3600)}`);
+  assert.equal(await storage.get(storageKey), null, "its tokens are not kept");
+  socket.transition({ identity: 1, ts: 4n }, [updated(0, null)]);
+  assert.deepEqual(await outcome(leaving), { pending: true }, "its session is being ended");
+  await call().answer(200, success(null));
+  assert.deepEqual(await outcome(leaving), { value: undefined });
+  socket.mutationDone(1, 5n);
+  socket.actionDone(2, "done");
+  socket.transition({ ts: 5n });
+  assert.deepEqual(await outcome(sent), { value: null });
+  assert.deepEqual(await outcome(asked), { value: "done" });
+  for (const look of seen) assert.deepEqual(look, ["signedOut", null], "nobody has seen anything of it");
+  assert.deepEqual(client.auth.state, { status: "signedOut", error: undefined });
+  assert.equal(calls.length, 1);
+  client.close();
+});
+
+test("signing out while a sign-in is under way that is refused: nothing is left to do", async () => {
+  const { client, socket, calls } = connected();
+  const entering = client.auth.signIn("password");
+  const leaving = client.auth.signOut();
+  const sent = client.mutation("m:add");
+  socket.take();
+  socket.actionFailed(0, "no", { code: "unauthenticated", message: "no" });
+  assert.deepEqual(socket.takeTypes(), ["Mutation"]);
+  assert.deepEqual(await outcome(leaving), { value: undefined });
+  assert.equal(((await outcome(entering)) as { code: string }).code, "identity_changed");
+  assert.equal(calls.length, 0);
+  sent.catch(() => {}); // until close
+  client.close();
+});
+
+test("a user who signs in as another and then out is nobody, and both sessions are ended", async () => {
+  const { client, socket, call } = await signedIn();
+  const entering = client.auth.signIn("password", { email: "c@d.test" });
+  const leaving = client.auth.signOut();
+  assert.deepEqual(socket.takeTypes(), ["Action", "Action", "Authenticate"]);
+  assert.equal(((await outcome(entering)) as { code: string }).code, "identity_changed");
+  socket.actionDone(2); // the sign-out
+  socket.actionDone(1, pair(jwt("u2|s2", 3600), "r9"));
+  assert.deepEqual(socket.take(), [{ type: "Authenticate", baseVersion: 2, tokenType: "None" }]);
+  await call().answer(200, success(null));
+  assert.equal(call().headers["Authorization"], `Bearer ${jwt("u2|s2", 3600)}`);
+  socket.transition({ identity: 2, ts: 4n }, [updated(0, { name: "two" })]);
+  assert.deepEqual(await outcome(leaving), { pending: true });
+  assert.equal(client.auth.state.status, "signedIn", "as it was, until all has changed");
+  assert.deepEqual(client.watch("users:me", {}).getSnapshot().value, { name: "one" });
+  socket.transition({ identity: 3, ts: 5n }, [updated(0, null)]);
+  assert.deepEqual(await outcome(leaving), { value: undefined });
+  assert.equal(client.auth.state.status, "signedOut");
+  client.close();
+});
+
+test("sign-ins and sign-outs take effect in the order in which they were asked for", async () => {
+  const { client, socket, call } = connected();
+  const results = [
+    client.auth.signIn("password", { email: "1" }), client.auth.signOut(),
+    client.auth.signIn("password", { email: "2" }), client.auth.signOut(),
+    client.auth.signIn("password", { email: "3" }),
+  ];
+  results.forEach((result) => result.catch(() => {}));
+  assert.equal(socket.take().length, 1, "what comes after a sign-out waits for it");
+  socket.actionDone(0, pair(jwt("u1|s1", 3600), "r1"));
+  socket.transition({ identity: 1, ts: 2n });
+  await settle();
+  assert.deepEqual(socket.takeTypes(), ["Authenticate"]);
+  await call().answer(200, success(null));
+  const [third] = socket.take();
+  assert.ok(third?.type === "Action" && JSON.stringify(third.args).includes('"email":"3"'), "the second never went out");
+  socket.actionDone(1, pair(jwt("u3|s3", 3600), "r3"));
+  socket.transition({ identity: 2, ts: 3n });
+  assert.deepEqual((await Promise.allSettled(results)).map(({ status }) => status),
+    ["rejected", "fulfilled", "rejected", "fulfilled", "fulfilled"]);
+  assert.equal(client.auth.state.status, "signedIn");
+  client.close();
+});
+
+test("a sign-in that waits for a network is not made any more after a sign-out", async () => {
+  const { client, network, calls } = rig();
+  const entering = client.auth.signIn("password");
+  assert.deepEqual(await outcome(client.auth.signOut()), { value: undefined });
+  assert.equal(((await outcome(entering)) as { code: string }).code, "identity_changed");
+  assert.deepEqual(network.last.open().takeTypes(), ["Connect", "ModifyQuerySet"]);
+  assert.equal(calls.length, 0);
+  client.close();
+});
+
+test("a socket lost under a sign-in that was followed by a sign-out: signed out, and calls go on", async () => {
+  const { client, socket, clock, network } = connected();
+  const entering = client.auth.signIn("password");
+  const leaving = client.auth.signOut();
+  const sent = client.mutation("m:add");
+  socket.drop();
+  assert.deepEqual(await outcome(leaving), { value: undefined });
+  assert.equal(((await outcome(entering)) as { code: string }).code, "identity_changed");
+  await clock.advance(1000);
+  assert.deepEqual(network.last.open().takeTypes(), ["Connect", "ModifyQuerySet", "Mutation"]);
+  assert.equal(client.auth.state.status, "signedOut");
+  sent.catch(() => {}); // until close
+  client.close();
+});
+
+test("a sign-in asked for after a sign-out stands, also while the storage is still being read", async () => {
+  let give: (text: string | null) => void = () => {};
+  const { client, network } = rig({
+    storage: { ...memoryStorage(), get: () => new Promise<string | null>((resolve) => (give = resolve)) },
+  });
+  const leaving = client.auth.signOut();
+  const entering = client.auth.signIn("password");
+  give(JSON.stringify({ token: jwt("u1|s1", 3600), refreshToken: "r1" }));
+  assert.deepEqual(await outcome(leaving), { value: undefined });
+  const socket = network.last.open();
+  assert.deepEqual(socket.takeTypes(), ["Connect", "ModifyQuerySet", "Action"]);
+  socket.actionDone(1, pair(jwt("u2|s2", 3600), "r2"));
+  socket.actionDone(0, pair(jwt("u2|s2", 3600), "r2"));
+  socket.transition({ identity: 1, querySet: 1, ts: 2n });
+  assert.deepEqual(await outcome(entering), { value: { status: "signedIn" } });
+  client.close();
+});
+
+test("arguments of a sign-in that cannot travel are refused, whenever it is its turn", async () => {
+  const { client, socket } = await signedIn();
+  const bad = { email: () => "no" };
+  assert.equal(((await outcome(client.auth.signIn("password", bad))) as { code: string }).code, "bad_value");
+  const leaving = client.auth.signOut();
+  const later = client.auth.signIn("password", bad);
+  socket.actionDone(1);
+  socket.transition({ identity: 2, ts: 4n });
+  assert.deepEqual(await outcome(leaving), { value: undefined });
+  assert.equal(((await outcome(later)) as { code: string }).code, "bad_value");
+  client.close();
+});
+
 /** Two tabs' view of one storage: what one writes, the others hear of. */
 function shared(): { tab(): TokenStorage; readonly listeners: number } {
   const kept = new Map<string, string>();
