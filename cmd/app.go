@@ -91,11 +91,11 @@ func Run(ctx context.Context, a App, args []string, stdout, stderr io.Writer) in
 		return exitOK
 	}
 	var failed *failure
-	if errors.As(err, &failed) {
+	if errors.As(err, &failed) && !errors.As(err, new(misuse)) {
 		p.say("%v", failed)
 		return exitFailed
 	}
-	// What does not come from a command comes from cobra: the command line is wrong.
+	// What does not come from a command comes from cobra, or from a look at its flags: the command line is wrong.
 	p.say("%s; see %s --help", oneLine(err), p.name())
 	return exitUsage
 }
@@ -178,6 +178,9 @@ func (p *program) failing(fn func(context.Context) error) func(*cobra.Command, [
 func (p *program) open() (*engine.DB, error) {
 	if p.Schema == nil {
 		return nil, errors.New("the program has no schema: App.Schema is nil")
+	}
+	if err := p.checkData(); err != nil {
+		return nil, err
 	}
 	if p.Seed != nil {
 		declareSeeds(p.Schema)

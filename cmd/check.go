@@ -11,8 +11,14 @@ import (
 
 // check opens the database, which recovers it from a crash, and compares documents with indexes.
 func (p *program) check(ctx context.Context) error {
-	// Opening would make a new database where there is none, and find nothing wrong with it.
-	if _, err := os.Stat(filepath.Join(p.data, "MANIFEST")); err != nil {
+	if err := p.checkData(); err != nil {
+		return err
+	}
+	what := p.data
+	if p.Database.Store != nil {
+		what = "the database"
+	} else if _, err := os.Stat(filepath.Join(p.data, "MANIFEST")); err != nil {
+		// Opening would make a new database where there is none, and find nothing wrong with it.
 		return fmt.Errorf("there is no database in %s (%w); name its folder with --data", p.data, reason(err))
 	}
 	db, err := p.open()
@@ -26,7 +32,7 @@ func (p *program) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "%s: no fault found\n", p.data)
+	_, err = fmt.Fprintf(p.stdout, "%s: no fault found\n", what)
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/mimosadb/mimosa/engine/storage"
 	"github.com/mimosadb/mimosa/engine/storage/badgerstore"
 )
 
@@ -18,6 +19,11 @@ type failure struct{ err error }
 func (f *failure) Error() string { return oneLine(f.err) }
 
 func (f *failure) Unwrap() error { return f.err }
+
+// misuse is an error of the command line that cobra cannot see: the value of a flag.
+type misuse string
+
+func (m misuse) Error() string { return string(m) }
 
 // oneLine joins the lines of an error, which joined errors have.
 func oneLine(err error) string {
@@ -56,12 +62,26 @@ func explainData(err error, dir string) error {
 		return fmt.Errorf("the data folder %s is in use by another program; end that one, or choose another folder with --data", dir)
 	case errors.Is(err, badgerstore.ErrNotWritable):
 		return fmt.Errorf("the data folder %s cannot be written to (%w); choose another with --data", dir, reason(err))
+	case isPermission(err):
+		return fmt.Errorf("the data folder %s cannot be written to, or a file in it (permission denied); see whose they are, or choose another folder with --data", dir)
+	case errors.Is(err, storage.ErrFull):
+		return explainFull(dir)
 	case errors.Is(err, badgerstore.ErrNewerFormat):
 		return fmt.Errorf("the data folder %s was written by a newer version of this program; use that one, or choose another folder with --data", dir)
 	case errors.Is(err, badgerstore.ErrForeign):
 		return fmt.Errorf("the data folder %s holds the data of another program; choose another folder with --data", dir)
 	}
 	return fmt.Errorf("cannot open the database in %s: %w", dir, err)
+}
+
+// explainFull says that the disk is full and what to do. Badger needs room to spare, so that there is some left.
+func explainFull(dir string) error {
+	return fmt.Errorf("there is too little disk space left for the data folder %s; free some hundred megabytes, or choose another folder with --data", dir)
+}
+
+// isPermission also knows what Badger says of its own files, of which it keeps the text alone.
+func isPermission(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || strings.Contains(err.Error(), fs.ErrPermission.Error())
 }
 
 // reason is what the operating system said, without what was being done, which the line says already.

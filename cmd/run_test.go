@@ -1,17 +1,21 @@
 package cmd_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/mimosadb/mimosa/authmod"
 	"github.com/mimosadb/mimosa/cmd"
 	"github.com/mimosadb/mimosa/engine"
+	"github.com/mimosadb/mimosa/engine/storage"
+	"github.com/mimosadb/mimosa/engine/storage/memstore"
 )
 
 func TestServe(t *testing.T) {
@@ -109,7 +113,7 @@ func TestFailures(t *testing.T) {
 		"no flag value":   {[]string{"--addr"}, 2, []string{"--addr"}},
 		"command":         {[]string{"fly"}, 2, []string{`unknown command "fly"`}},
 		"argument":        {[]string{"serve", "now"}, 2, []string{`"now"`}},
-		"address":         {[]string{"--addr", "localhost"}, 1, []string{`--addr "localhost"`, "host:port"}},
+		"address":         {[]string{"--addr", "localhost"}, 2, []string{`--addr "localhost"`, "host:port", "notes --help"}},
 		"port":            {[]string{"--addr", "127.0.0.1:99999"}, 1, []string{"127.0.0.1:99999"}},
 		"foreign address": {[]string{"--addr", "192.0.2.1:8787"}, 1, []string{"192.0.2.1:8787", "--addr"}},
 		"busy port":       {[]string{"--addr", busy.Addr().String()}, 1, []string{busy.Addr().String() + " is in use", "--addr"}},
@@ -117,6 +121,11 @@ func TestFailures(t *testing.T) {
 		"folder is file":  {[]string{"--data", file}, 1, []string{file + " cannot be written to", "--data"}},
 		"folder in file":  {[]string{"--data", filepath.Join(file, "data")}, 1, []string{"cannot be written to", "--data"}},
 		"foreign folder":  {[]string{"--data", foreign}, 1, []string{foreign + " holds the data of another program", "--data"}},
+		"no folder":       {[]string{"--data", ""}, 2, []string{"--data is empty", "./mimosa-data", "notes --help"}},
+		"check no folder": {[]string{"check", "--data", ""}, 2, []string{"--data is empty"}},
+		"origin":          {[]string{"--allow-origin", "app.example.com"}, 2, []string{`--allow-origin: origin "app.example.com"`, "https://host"}},
+		"second origin":   {[]string{"--allow-origin", "https://a.example,null"}, 2, []string{`--allow-origin: origin "null"`}},
+		"origin and path": {[]string{"--allow-origin", "https://a.example/app"}, 2, []string{`--allow-origin: origin "https://a.example/app"`}},
 		"check missing":   {[]string{"check", "--data", missing}, 1, []string{"no database in " + missing, "--data"}},
 		"check in use":    {[]string{"check", "--data", used}, 1, []string{used + " is in use"}},
 	} {
@@ -143,6 +152,44 @@ func TestFailures(t *testing.T) {
 	}
 	if _, err := os.Stat(missing); err == nil {
 		t.Error("check made the folder that it was to look at")
+	}
+}
+
+// fullStore has no space for the commit that is its turn.
+type fullStore struct {
+	storage.Store
+	refuses int32
+	commits atomic.Int32
+}
+
+func (s *fullStore) Commit(ctx context.Context, id storage.GroupID, build func([]storage.LogEntry) (storage.Group, error)) (storage.Timestamp, error) {
+	if s.commits.Add(1) == s.refuses {
+		return 0, storage.ErrFull
+	}
+	return s.Store.Commit(ctx, id, build)
+}
+
+// A disk that has too little space left is told of in one line, wherever in the start it is met: the first commit is one of
+// opening, the last that of filling the new database.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	trial := &fullStore{Store: memstore.New(memstore.Options{})}
+	app := newApp()
+	app.Database.Store = trial
+	serve(t, app, "--data", "").stop()
+	commits := trial.commits.Load()
+	if commits == 0 {
+		t.Fatal("the start commits nothing")
+	}
+	for turn := int32(1); turn <= commits; turn++ {
+		app := newApp()
+		app.Database.Store = &fullStore{Store: memstore.New(memstore.Options{}), refuses: turn}
+		status, stdout, stderr := run(t, app, "--addr", "127.0.0.1:0", "--data", "somewhere")
+		last := strings.TrimSuffix(stderr, "\n")
+		last = last[strings.LastIndex(last, "\n")+1:]
+		if want := "notes: there is too little disk space left for the data folder somewhere; "; status != 1 || stdout != "" || !strings.HasPrefix(last, want) {
+			t.Errorf("commit %d of %d refused: status %d, output %q, error %q", turn, commits, status, stdout, stderr)
+		}
 	}
 }
 
@@ -177,6 +224,17 @@ func TestCheck(t *testing.T) {
 	r.status()
 	status, stdout, stderr := run(t, app, "check", "--data", dir)
 	if status != 0 || stdout != dir+": no fault found\n" {
+		t.Errorf("status %d, output %q, error %q", status, stdout, stderr)
+	}
+}
+
+// A program with a store of its own has no data folder.
+func TestCheckOfAnotherStore(t *testing.T) {
+	t.Parallel()
+	app := newApp()
+	app.Database.Store = memstore.New(memstore.Options{})
+	status, stdout, stderr := run(t, app, "check", "--data", data(t))
+	if status != 0 || stdout != "the database: no fault found\n" {
 		t.Errorf("status %d, output %q, error %q", status, stdout, stderr)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/mimosadb/mimosa/engine/storage"
 	"github.com/mimosadb/mimosa/subscriptions"
 )
 
@@ -18,6 +19,9 @@ const grace = 10 * time.Second
 // serve runs until ctx ends. It takes the port before the data folder: of two starts of the same program by mistake, the
 // second is told about the port without waiting for the folder.
 func (p *program) serve(ctx context.Context) (err error) {
+	if err := errors.Join(p.checkAddr(), p.checkData(), p.checkOrigins()); err != nil {
+		return err
+	}
 	listener, err := listen(ctx, p.addr)
 	if err != nil {
 		return err
@@ -33,8 +37,11 @@ func (p *program) serve(ctx context.Context) (err error) {
 		}
 	}()
 	if err := p.seed(ctx, db); err != nil {
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return nil
+		case errors.Is(err, storage.ErrFull): // opening takes less
+			return explainFull(p.data)
 		}
 		return err
 	}
@@ -97,9 +104,6 @@ func shutdown(server *http.Server, calls *subscriptions.Server, logger *slog.Log
 
 // listen opens the port. The error is a line for a person.
 func listen(ctx context.Context, addr string) (net.Listener, error) {
-	if _, port, err := net.SplitHostPort(addr); err != nil || port == "" {
-		return nil, fmt.Errorf("--addr %q is not an address; it takes host:port, such as localhost:8787", addr)
-	}
 	var config net.ListenConfig
 	l, err := config.Listen(ctx, "tcp", addr)
 	if err != nil {

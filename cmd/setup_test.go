@@ -29,6 +29,7 @@ const programVariable = "MIMOSA_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(programVariable) != "" {
+		dropRights()
 		cmd.Main(newApp())
 	}
 	os.Exit(m.Run())
