@@ -455,7 +455,7 @@ func TestFailedCommit(t *testing.T) {
 			handle := shared.Open()
 			store := newSpy(handle)
 			c := newCounters()
-			db, err := engine.Open(c.schema, engine.Options{Store: store, Logger: slog.New(slog.DiscardHandler)})
+			db, err := engine.Open(c.schema, engine.Options{Store: store, Limits: patient, Logger: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -512,7 +512,7 @@ func TestCloseWhileMutationsAreUnderWay(t *testing.T) {
 	shared := memstore.NewShared(memstore.Options{})
 	store := newSpy(shared.Open())
 	c := newCounters()
-	db, err := engine.Open(c.schema, engine.Options{Store: store})
+	db, err := engine.Open(c.schema, engine.Options{Store: store, Limits: patient})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -245,11 +245,16 @@ func (db *DB) maintain() {
 
 // newTxn begins a transaction on the published head, or on the tentative head for one that writes.
 func (db *DB) newTxn(ctx context.Context, p Principal, writable bool) (*txn, error) {
-	if !writable {
-		return db.newTxnAt(ctx, p, db.Published())
-	}
 	// The head may be compacted away between the two steps only if this goroutine sleeps for keepVersions; then try again.
 	for {
+		if !writable {
+			at := db.Published()
+			t, err := db.newTxnAt(ctx, p, at)
+			if errors.Is(err, storage.ErrTooOld) && db.Published() != at {
+				continue
+			}
+			return t, err
+		}
 		ts, above, base, err := db.committer.view()
 		if err != nil {
 			return nil, err

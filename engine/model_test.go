@@ -416,7 +416,7 @@ func TestAgainstAModel(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
 				if db == nil {
 					var err error
-					if db, err = engine.Open(m.schema, engine.Options{Store: store(t), Seed: 3, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+					if db, err = engine.Open(m.schema, engine.Options{Store: store(t), Seed: 3, Limits: patient, Logger: slog.New(slog.DiscardHandler)}); err != nil {
 						rt.Fatal(err)
 					}
 					t.Cleanup(func() {

@@ -29,7 +29,7 @@ type Options struct {
 	// Limits bound what one call may do; a zero field means its default.
 	Limits Limits
 	// AllowInvalid opens a database in which stored documents break a schema that has changed. They can be read, and are
-	// validated when they are written.
+	// validated when they are written. Without it, Open goes on refusing as long as there are any.
 	AllowInvalid bool
 	// Development sends the log lines of functions, and the texts of internal errors, to clients.
 	Development bool

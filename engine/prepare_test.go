@@ -35,7 +35,7 @@ type (
 // reopen opens a schema over a shared memory and closes it again after use.
 func reopen(t *testing.T, shared *memstore.Shared, s *engine.Schema, use func(*engine.DB), change ...func(*engine.Options)) error {
 	t.Helper()
-	o := engine.Options{Store: shared.Open(), Logger: slog.New(slog.DiscardHandler)}
+	o := engine.Options{Store: shared.Open(), Limits: patient, Logger: slog.New(slog.DiscardHandler)}
 	for _, c := range change {
 		c(&o)
 	}
@@ -463,7 +463,7 @@ func TestEmbeddedStore(t *testing.T) {
 	dir := t.TempDir()
 	for i := range 2 {
 		c := newCounters()
-		db, err := engine.Open(c.schema, engine.Options{Dir: dir, Logger: slog.New(slog.DiscardHandler)})
+		db, err := engine.Open(c.schema, engine.Options{Dir: dir, Limits: patient, Logger: slog.New(slog.DiscardHandler)})
 		must(t, err)
 		if n := c.value(t, db, "a"); n != i {
 			t.Errorf("the counter is %d, want %d", n, i)

@@ -338,7 +338,7 @@ func TestReplayAfterReopening(t *testing.T) {
 	var first *engine.Result
 	for i := range 2 {
 		c := newCounters()
-		db, err := engine.Open(c.schema, engine.Options{Store: shared.Open()})
+		db, err := engine.Open(c.schema, engine.Options{Store: shared.Open(), Limits: patient})
 		if err != nil {
 			t.Fatal(err)
 		}

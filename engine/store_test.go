@@ -124,3 +124,6 @@ func within[T any](t testing.TB, what string, c <-chan T) (v T) {
 
 // fixedClock stands still.
 func fixedClock() time.Time { return time.Unix(1_700_000_000, 0) }
+
+// patient are the limits of tests that are not about time, on a machine that may be busy with others.
+var patient = engine.Limits{FunctionTime: time.Minute}
