@@ -102,7 +102,8 @@ type ActionCtx struct {
 	call *callState
 }
 
-// Context is the call's context: it ends when the caller goes away or the database closes.
+// Context ends at the action's time limit, with the context that it was called with, and when the database closes. A server
+// may let an action go on when its client has gone.
 func (c *ActionCtx) Context() context.Context { return c.ctx }
 
 // DB returns the database, for View and Update.
