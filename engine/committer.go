@@ -28,6 +28,7 @@ type committer struct {
 	newGroupID func() storage.GroupID
 	maxWrites  int
 	maxBytes   int64
+	refusing   bool                       // the store is full; used by the committer's goroutine alone
 	published  func(groups []publication) // told of new timestamps, in order, before members are answered
 
 	mu           sync.Mutex
@@ -370,6 +371,10 @@ func (c *committer) commit(group []*member) {
 		c.fail(fmt.Errorf("%w: %w", ErrFailed, err))
 		return
 	}
+	if c.refusing {
+		c.refusing = false
+		c.logger.Info("mutations are taken again")
+	}
 	news := missed
 	if len(touched) > 0 {
 		news = append(news, publication{ts, touched})
@@ -380,7 +385,10 @@ func (c *committer) commit(group []*member) {
 // refuse answers a group that the store did not take, with nothing written. What read the group's writes meanwhile is run
 // again.
 func (c *committer) refuse(group []*member, missed []publication, gone []string, err error) {
-	c.logger.Error("mutations are refused", "error", errors.Unwrap(err))
+	if !c.refusing { // once, and not for every group of a store that stays full
+		c.refusing = true
+		c.logger.Error("mutations are refused until there is more space", "error", errors.Unwrap(err))
+	}
 	for _, m := range group {
 		if !m.dropped {
 			m.err, m.committed = err, nil
