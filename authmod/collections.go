@@ -15,6 +15,17 @@ type account struct {
 	// Secret is whatever the module needs to recognise the person again, such as the hash of a password. Modules must not
 	// put anything here that would open the account by itself.
 	Secret string `json:"secret,omitempty"`
+	// SignUp is the sign-up that made the account, for as long as it may be sent again.
+	SignUp *signUpRecord `json:"signUp,omitempty"`
+}
+
+// signUpRecord is what a sign-up leaves behind for a client that does not get its answer: whose key it was and what session it
+// made. Tokens are not in it, nor anything of which they could be made.
+type signUpRecord struct {
+	// Key is the hash of the idempotency key.
+	Key     string    `json:"key"`
+	Session string    `json:"session"`
+	Expires time.Time `json:"expires"`
 }
 
 // session is one sign-in on one device. Its document is what tx.Identity reads, so every change of it reruns that device's
@@ -23,16 +34,14 @@ type session struct {
 	User string `json:"user"`
 	// Ends is the absolute end. No access token and no refresh token of the session is valid beyond it.
 	Ends time.Time `json:"ends"`
-	// Family finds the session's refresh tokens.
-	Family string `json:"family"`
 	// Revoked is when it ended before its time: sign-out, a new sign-in in its place, a replayed refresh token.
 	Revoked *time.Time `json:"revoked,omitempty"`
 }
 
-// refreshToken is one refresh token, of which only hashes are kept. A session's tokens form a family: each use of one makes a
-// child.
+// refreshToken is one refresh token, of which only hashes are kept. Tokens form families: each use of one makes a child. A
+// session has one family, and one more for each time its sign-up was sent again.
 type refreshToken struct {
-	// Family is the hash of the part that all tokens of one session share.
+	// Family is the hash of the part that all tokens of one family share.
 	Family string `json:"family"`
 	// Hash is the hash of the whole token.
 	Hash    string `json:"hash"`
@@ -61,6 +70,7 @@ type collections struct {
 	sessionsByUser  *engine.Index[session]
 	tokens          *engine.Collection[refreshToken]
 	tokensByFamily  *engine.Index[refreshToken]
+	tokensBySession *engine.Index[refreshToken]
 	keys            *engine.Collection[signingKey]
 	keysByPublicKey *engine.Index[signingKey]
 }
@@ -76,6 +86,7 @@ func defineCollections(s *engine.Schema) collections {
 	c.accountsByUser = c.accounts.AddIndex("user", "user")
 	c.sessionsByUser = c.sessions.AddIndex("user", "user", "ends")
 	c.tokensByFamily = c.tokens.AddIndex("family", "family")
+	c.tokensBySession = c.tokens.AddIndex("session", "session")
 	c.keysByPublicKey = c.keys.AddUnique("keyId", "keyId")
 	return c
 }

@@ -19,6 +19,10 @@ const (
 	LogIn Mode = "logIn"
 	// Either takes the account that is there, or makes one with a new user.
 	Either Mode = "either"
+	// Resume goes on with the session of the sign-up that made the account, where that was the same call whose answer was
+	// lost: see Attempt.Resent. The session gets tokens, and nothing else happens: what a sign-up or a sign-in brings about
+	// has been, OnSignIn included. ErrNoAccount when there is no such session, or none any more.
+	Resume Mode = "resume"
 )
 
 // Completion is a sign-in that the module has satisfied itself of.
@@ -55,6 +59,8 @@ type Account struct {
 	ID     string
 	User   string
 	Secret string
+
+	signUp *signUpRecord
 }
 
 // Account looks an account up, in the newest committed state; ErrNoAccount when there is none. What it found may have changed
@@ -64,7 +70,9 @@ func (a *Attempt) Account(id string) (*Account, error) {
 	err := a.DB().View(a.Context(), func(tx *engine.ReadTx) error {
 		d, err := a.host.auth.c.accountsByID.One(tx, a.host.provider, id)
 		if err == nil {
-			found = &Account{ID: d.Value.ProviderAccountID, User: d.Value.User, Secret: d.Value.Secret}
+			found = &Account{
+				ID: d.Value.ProviderAccountID, User: d.Value.User, Secret: d.Value.Secret, signUp: d.Value.SignUp,
+			}
 		}
 		return err
 	})
@@ -82,13 +90,13 @@ func (a *Attempt) Account(id string) (*Account, error) {
 // returns as they are.
 func (a *Attempt) Complete(c Completion) (Answer, error) {
 	switch c.Mode {
-	case SignUp, LogIn, Either:
+	case SignUp, LogIn, Either, Resume:
 	default:
 		return Answer{}, fmt.Errorf("authmod: completion mode %q", c.Mode)
 	}
 	in := completeArgs{
 		Provider: a.host.provider, Flow: a.flow, Mode: c.Mode, AccountID: c.AccountID, Secret: c.Secret, Expect: c.Expect,
-		Params: c.Params, State: c.State, User: c.User.doc,
+		Params: c.Params, State: c.State, User: c.User.doc, Key: a.key,
 	}
 	var ticket ticket
 	if !c.NoSession {
@@ -131,6 +139,7 @@ type completeArgs struct {
 	Expect    string          `json:"expect"`
 	Family    string          `json:"family"`
 	Hash      string          `json:"hash"`
+	Key       string          `json:"key"`
 	User      json.RawMessage `json:"user,omitempty"`
 	Params    json.RawMessage `json:"params,omitempty"`
 	State     json.RawMessage `json:"state,omitempty"`
@@ -178,10 +187,12 @@ func (a *Auth) inTransaction(tx *engine.Tx, in completeArgs) (completed, error) 
 	switch {
 	case found && c.Mode == SignUp:
 		return completed{Status: statusExists}, nil
-	case !found && c.Mode == LogIn:
+	case !found && (c.Mode == LogIn || c.Mode == Resume):
 		return completed{Status: statusMissing}, nil
 	case found && c.Expect != "" && c.Expect != doc.Value.Secret:
 		return completed{Status: statusChanged}, nil
+	case c.Mode == Resume:
+		return a.resume(tx, caller, doc, c, in)
 	}
 	info := &SignInInfo{Provider: in.Provider, Flow: in.Flow, NewUser: !found, params: c.Params, shapes: a.shapes}
 	tx.SetLocal(infoKey{}, info)
@@ -204,6 +215,11 @@ func (a *Auth) inTransaction(tx *engine.Tx, in completeArgs) (completed, error) 
 	if out.Session, out.Ends, err = a.makeSession(tx, info.User, in.Family, in.Hash); err != nil {
 		return completed{}, err
 	}
+	if !found && in.Key != "" {
+		if err := a.recordSignUp(tx, in, c, out); err != nil {
+			return completed{}, err
+		}
+	}
 	if a.options.OnSignIn != nil {
 		if err := a.options.OnSignIn(tx, info); err != nil {
 			return completed{}, err
@@ -225,8 +241,17 @@ func (a *Auth) makeAccount(tx *engine.Tx, provider string, c Completion) (user s
 }
 
 func (a *Auth) useAccount(tx *engine.Tx, doc *engine.Doc[account], c Completion) error {
-	if c.Secret == "" {
+	over := doc.Value.SignUp != nil && !tx.Now().Before(doc.Value.SignUp.Expires)
+	if c.Secret == "" && !over {
 		return nil
 	}
-	return a.c.accounts.Patch(tx, doc.ID, func(v *account) error { v.Secret = c.Secret; return nil })
+	return a.c.accounts.Patch(tx, doc.ID, func(v *account) error {
+		if c.Secret != "" {
+			v.Secret = c.Secret
+		}
+		if over {
+			v.SignUp = nil
+		}
+		return nil
+	})
 }

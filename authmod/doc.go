@@ -33,6 +33,10 @@
 // A session ends for everybody at the commit that ends it: sign-out, a sign-in in its place, [Auth.RevokeSessions], the
 // deletion of its user. Whatever asked for the identity is run again then. A refresh of the tokens runs nothing again.
 //
+// A sign-up may be sent again when its answer was lost, with the same idempotencyKey beside provider and params: it happens
+// once, and whoever proves the same password goes on with its session. This holds for a day, for modules that ask
+// [Attempt.Resent]; the password module does.
+//
 // Passwords, refresh tokens and access tokens are neither stored nor logged; refresh tokens are kept as hashes, passwords as
 // their module hashes them.
 //
@@ -59,7 +63,8 @@
 //   - [Invalid] where the parameters are wrong, an engine.Errorf of another code where the person is.
 //
 // A module stores parameters of a sign-up that ends later ([Attempt.Params]) beside what it waits for, and hands them to
-// Complete, so that triggers get them whatever the way. [Limiter] bounds guesses.
+// Complete, so that triggers get them whatever the way. [Limiter] bounds guesses. A module that makes accounts and finds one
+// already there asks [Attempt.Resent] whether it was made by the same call.
 //
 // # What is not promised
 //

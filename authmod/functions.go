@@ -9,13 +9,15 @@ import (
 )
 
 // signInArgs are those of auth:signIn. Members that a client leaves undefined are absent. CalledBy is one that frameworks set
-// for their logs.
+// for their logs. IdempotencyKey is random, and the same when a sign-up is sent again because its answer was lost.
 type signInArgs struct {
 	Provider     string          `json:"provider,omitempty"`
 	Params       json.RawMessage `json:"params,omitempty"`
 	Verifier     string          `json:"verifier,omitempty"`
 	RefreshToken *string         `json:"refreshToken,omitempty"`
 	CalledBy     string          `json:"calledBy,omitempty"`
+
+	IdempotencyKey *string `json:"idempotencyKey,omitempty"`
 }
 
 const (
@@ -24,6 +26,8 @@ const (
 	maxParams = 64 << 10
 	// maxVerifier bounds a verifier.
 	maxVerifier = 1 << 10
+	// The length of an idempotency key, in bytes. A shorter one cannot be random enough.
+	minKey, maxKey = 16, 128
 )
 
 var errNoDocument = errors.New("authmod: Completion.User is empty; it is what Sheet.Check returned")
@@ -112,6 +116,12 @@ func (a *Auth) redeem(at *Attempt) (Answer, error) {
 func (a *Attempt) read(in signInArgs) (issues []engine.Issue) {
 	if len(in.Verifier) > maxVerifier {
 		issues = append(issues, engine.Issue{Path: "verifier", Rule: "maxLength", Message: "is too long"})
+	}
+	if key := in.IdempotencyKey; key != nil {
+		if len(*key) < minKey || len(*key) > maxKey {
+			issues = append(issues, engine.Issue{Path: "idempotencyKey", Rule: "length", Message: "must have 16 to 128 bytes"})
+		}
+		a.key = digest("signUp", []byte(*key))
 	}
 	a.reserved, a.params = map[string]json.RawMessage{}, map[string]json.RawMessage{}
 	if len(in.Params) > maxParams {

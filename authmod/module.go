@@ -62,6 +62,7 @@ type Attempt struct {
 	module   Module
 	flow     string
 	verifier string
+	key      string // the hash of the idempotency key; empty when there is none
 	reserved map[string]json.RawMessage
 	params   map[string]json.RawMessage
 }

@@ -18,14 +18,19 @@ func (a *Auth) makeSession(tx *engine.Tx, user, family, hash string) (id string,
 		return "", ends, err
 	}
 	ends = now.Add(a.options.SessionTTL).UTC()
-	sid, err := a.c.sessions.Insert(tx, session{User: user, Ends: ends, Family: family})
+	sid, err := a.c.sessions.Insert(tx, session{User: user, Ends: ends})
 	if err != nil {
 		return "", ends, err
 	}
-	_, err = a.c.tokens.Insert(tx, refreshToken{
-		Family: family, Hash: hash, Session: string(sid), Expires: a.idleEnd(now, ends),
+	return string(sid), ends, a.startFamily(tx, string(sid), ends, family, hash)
+}
+
+// startFamily gives a session its first refresh token of a family.
+func (a *Auth) startFamily(tx *engine.Tx, sid string, ends time.Time, family, hash string) error {
+	_, err := a.c.tokens.Insert(tx, refreshToken{
+		Family: family, Hash: hash, Session: sid, Expires: a.idleEnd(tx.Now(), ends),
 	})
-	return string(sid), ends, err
+	return err
 }
 
 // idleEnd is when a refresh token given now expires: unused for as long as Options.IdleTTL, or with its session.
@@ -42,7 +47,7 @@ func (a *Auth) prune(tx *engine.Tx, user string, now time.Time) error {
 		return err
 	}
 	for _, d := range over {
-		if err := a.deleteTokens(tx, d.Value.Family); err != nil {
+		if err := a.deleteTokens(tx, d.ID); err != nil {
 			return err
 		}
 		if err := a.c.sessions.Delete(tx, d.ID); err != nil {
@@ -73,7 +78,7 @@ func (a *Auth) revoke(tx *engine.Tx, id engine.ID[session]) error {
 	if err != nil || d.Value.Revoked != nil {
 		return err
 	}
-	if err := a.deleteTokens(tx, d.Value.Family); err != nil {
+	if err := a.deleteTokens(tx, d.ID); err != nil {
 		return err
 	}
 	return a.c.sessions.Patch(tx, id, func(s *session) error {
@@ -83,8 +88,8 @@ func (a *Auth) revoke(tx *engine.Tx, id engine.ID[session]) error {
 	})
 }
 
-func (a *Auth) deleteTokens(tx *engine.Tx, family string) error {
-	docs, err := a.c.tokensByFamily.Eq(tx, family).Collect()
+func (a *Auth) deleteTokens(tx *engine.Tx, id engine.ID[session]) error {
+	docs, err := a.c.tokensBySession.Eq(tx, string(id)).Collect()
 	if err != nil {
 		return err
 	}
@@ -131,7 +136,7 @@ func (a *Auth) forget(tx *engine.Tx, user string) error {
 		return err
 	}
 	for _, d := range sessions {
-		if err := a.deleteTokens(tx, d.Value.Family); err != nil {
+		if err := a.deleteTokens(tx, d.ID); err != nil {
 			return err
 		}
 		if err := a.c.sessions.Delete(tx, d.ID); err != nil {

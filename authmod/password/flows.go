@@ -62,6 +62,9 @@ func (m *module) signUp(a *authmod.Attempt) (authmod.Answer, error) {
 	}
 	defer try.End()
 	out, err := m.create(a, user, password)
+	if errors.Is(err, authmod.ErrAccountExists) {
+		out, err = m.resume(a, user.Email, password)
+	}
 	switch {
 	case errors.Is(err, authmod.ErrAccountExists):
 		try.Fail(a.DB().Now())
@@ -103,6 +106,23 @@ func (m *module) create(a *authmod.Attempt, user authmod.NewUser, password strin
 	})
 }
 
+// resume answers a sign-up whose address is taken by itself: it was sent before, and its answer was lost. The person proves
+// who they are as at a sign-in, limits included; authmod.ErrAccountExists where they do not, or where the sign-up is another.
+func (m *module) resume(a *authmod.Attempt, email, password string) (authmod.Answer, error) {
+	account, err := a.Account(email)
+	if err != nil && !errors.Is(err, authmod.ErrNoAccount) {
+		return authmod.Answer{}, err
+	}
+	if !a.Resent(account) {
+		return authmod.Answer{}, authmod.ErrAccountExists
+	}
+	out, err := m.prove(a, email, password, authmod.Resume)
+	if errors.Is(err, errUnproved) {
+		return authmod.Answer{}, authmod.ErrAccountExists
+	}
+	return out, err
+}
+
 func (m *module) logIn(a *authmod.Attempt) (authmod.Answer, error) {
 	var issues []engine.Issue
 	email, issue := normalize(a)
@@ -116,19 +136,31 @@ func (m *module) logIn(a *authmod.Attempt) (authmod.Answer, error) {
 	if len(issues) > 0 {
 		return authmod.Answer{}, authmod.Invalid(tidy(issues)...)
 	}
+	out, err := m.prove(a, email, password, authmod.LogIn)
+	if errors.Is(err, errUnproved) {
+		return authmod.Answer{}, errWrong
+	}
+	return out, err
+}
+
+// errUnproved is a wrong password, an address without an account, and whatever else comes down to that.
+var errUnproved = errors.New("authmod/password: not proved")
+
+// prove signs in whoever knows the password of an account: by LogIn, or by Resume.
+func (m *module) prove(a *authmod.Attempt, email, password string, mode authmod.Mode) (authmod.Answer, error) {
 	try, wait := m.failures.Begin(email, a.DB().Now())
 	if try == nil {
 		return authmod.Answer{}, tooMany(wait)
 	}
 	defer try.End()
 	for n := 1; ; n++ {
-		out, err := m.check(a, email, password, try)
+		out, err := m.check(a, email, password, mode, try)
 		switch {
 		case errors.Is(err, authmod.ErrSecretChanged) && n < maxTries:
 			continue // verified against a hash that has been replaced since
 		case errors.Is(err, authmod.ErrNoAccount), errors.Is(err, authmod.ErrSecretChanged):
 			try.Fail(a.DB().Now())
-			return authmod.Answer{}, errWrong
+			return authmod.Answer{}, errUnproved
 		case err == nil:
 			try.Succeed()
 		}
@@ -140,13 +172,15 @@ func (m *module) logIn(a *authmod.Attempt) (authmod.Answer, error) {
 // sign-in that renewed the hash for instance.
 const maxTries = 3
 
-// check verifies a password and, if it is right, signs in. Where there is no account the error is that of a wrong password.
-func (m *module) check(a *authmod.Attempt, email, password string, try *authmod.Try) (authmod.Answer, error) {
+// check verifies a password and, if it is right, completes. It counts a wrong one.
+func (m *module) check(
+	a *authmod.Attempt, email, password string, mode authmod.Mode, try *authmod.Try,
+) (authmod.Answer, error) {
 	account, err := a.Account(email)
 	if err != nil && !errors.Is(err, authmod.ErrNoAccount) {
 		return authmod.Answer{}, err
 	}
-	c := authmod.Completion{Mode: authmod.LogIn, AccountID: email, Params: a.Params()}
+	c := authmod.Completion{Mode: mode, AccountID: email, Params: a.Params()}
 	var right bool
 	err = m.hashes.run(a.Context(), func() (err error) {
 		// While this one waited others may have failed.
@@ -162,7 +196,7 @@ func (m *module) check(a *authmod.Attempt, email, password string, try *authmod.
 		return authmod.Answer{}, err
 	}
 	if !right {
-		return authmod.Answer{}, errWrong
+		return authmod.Answer{}, errUnproved
 	}
 	return a.Complete(c)
 }
