@@ -22,14 +22,20 @@ export function setUpRoom(client, live) {
   let count = 0; // of what was ever sent, to tell the pending apart
   let nothing = ""; // what stands in place of messages
 
+  // Who reads the newest message goes on to see it, whatever happens to the size of the log. Whether that is so cannot be
+  // told from its position, which a change of size has moved off the end before anybody hears of it: only scrolling back
+  // ends it.
+  let following = true;
+  let position = 0;
   const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 60;
   const toEnd = () => {
     log.scrollTop = log.scrollHeight;
+    position = log.scrollTop;
+    following = true;
     newer.hidden = true;
   };
 
   function showMessages() {
-    const wasAtEnd = atEnd();
     const last = messages.at(-1)?._id;
     const rows = [];
     let before;
@@ -45,7 +51,7 @@ export function setUpRoom(client, live) {
     }
     if (rows.length === 0 && nothing) rows.push({ _id: `nothing ${nothing}`, nothing });
     list(rowsOf, rows, { create: createRow, update: updateRow });
-    if (wasAtEnd) toEnd();
+    if (following) toEnd();
     else if (last !== log.dataset.last) newer.hidden = false;
     log.dataset.last = last ?? "";
   }
@@ -147,8 +153,21 @@ export function setUpRoom(client, live) {
     text.focus();
   });
   log.addEventListener("scroll", () => {
-    if (atEnd()) newer.hidden = true;
+    if (atEnd()) {
+      following = true;
+      newer.hidden = true;
+    } else if (log.scrollTop < position) {
+      following = false;
+    }
+    position = log.scrollTop;
   });
+  // The banner, the members, a keyboard on the screen and a message of many lines take from the height of the log, and a
+  // narrower window makes messages higher.
+  const sizes = new ResizeObserver(() => {
+    if (following) toEnd();
+  });
+  sizes.observe(log);
+  sizes.observe(rowsOf);
 
   function leave() {
     for (const stop of stops) stop();
