@@ -67,7 +67,8 @@ export interface ClientAuth extends Readable<AuthState> {
   readonly state: AuthState;
   /**
    * Creates an account and signs in. Beyond what the provider needs, params are the application's and reach its
-   * triggers. Rejects with the server's error; then nothing was created.
+   * triggers. Takes effect once: if the connection is lost before the answer, it is sent again. Rejects with the
+   * server's error; then nothing was created.
    */
   readonly signUp: (provider: string, params?: object) => Promise<SignInResult>;
   /**
@@ -383,7 +384,8 @@ export class MimosaClient<Api extends ApiTypes = AnyApi> {
 function authOf(session: Session): ClientAuth {
   const enter = (flow: string) => (provider: string, params: object = {}) => {
     const given = typeof FormData !== "undefined" && params instanceof FormData ? Object.fromEntries(params) : params;
-    return session.enter(provider, { flow, ...given });
+    const all = { flow, ...given };
+    return session.enter(provider, all, all.flow === "signUp" ? uuid() : undefined);
   };
   return {
     signUp: enter("signUp"),

@@ -53,6 +53,8 @@ export type Lock = (name: string, run: () => Promise<void>) => Promise<void>;
 /** How many tokens in a row the server may refuse before the session counts as lost. */
 const maxRefused = 2;
 const retryBase = 500;
+/** How often a sign-up is sent again. One that breaks every connection it is sent on is given up. */
+const maxResent = 8;
 
 interface Waiter {
   resolve(): void;
@@ -205,10 +207,15 @@ export class Session {
     void this.#renew().then(() => this.link.resume());
   }
 
-  /** Asks the server to sign in, with the socket's present identity. */
-  enter(provider: string, params: object): Promise<SignInResult> {
+  /**
+   * Asks the server to sign in, with the socket's present identity. With an idempotency key it is asked again when the
+   * answer is lost: the server makes one account of it, and one session.
+   */
+  enter(provider: string, params: object, idempotencyKey?: string): Promise<SignInResult> {
+    const args = { provider, params, idempotencyKey };
     return new Promise((resolve, reject) => {
       const entry: Entry = { reject };
+      let resent = 0;
       const answered = (value: Value) => {
         this.#entering--;
         const tokens = tokensIn(value, this.clock);
@@ -229,13 +236,18 @@ export class Session {
       };
       const failed = (error: MimosaError) => {
         this.#entering--;
-        if (!this.#entries.delete(entry)) this.#decline(null);
+        if (!this.#entries.has(entry)) return this.#decline(null);
+        // Also when the session before turns out to have ended: by this very sign-up, perhaps.
+        const lost = error.code === "disconnected" || error.code === "identity_changed";
+        // Not before everybody has heard of the loss.
+        if (idempotencyKey && lost && resent++ < maxResent) return queueMicrotask(ask);
+        this.#entries.delete(entry);
         reject(error);
       };
       const ask = () => {
         if (!this.#entries.has(entry)) return;
         try {
-          this.link.action("auth:signIn", { provider, params }, answered, failed);
+          this.link.action("auth:signIn", args, answered, failed);
           this.#entering++;
         } catch (error) {
           this.#entries.delete(entry);

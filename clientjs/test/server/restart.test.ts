@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { MimosaClient } from "../../src/client.js";
+import { MimosaHttp } from "../../src/http.js";
+import type { SignInResult } from "../../src/session.js";
+import { memoryStorage } from "../../src/storage.js";
 import { Proxy } from "../support/proxy.js";
-import { TestServer, until } from "../support/server.js";
+import { passed, TestServer, until } from "../support/server.js";
 
 function connectedTo(client: MimosaClient): Promise<unknown> {
   return until(client.connection, (s) => s.connected && s.retries === 0, "a connection that is well");
@@ -24,6 +27,84 @@ test("a mutation whose answer was lost takes effect once, and its promise resolv
   proxy.cut();
   assert.equal(await sent, 1);
   assert.equal(await client.query("counters:get", { name: "a" }), 1);
+});
+
+const ann = { email: "ann@example.com", password: "correct horse", nickname: "Ann", room: "lobby" };
+
+/** A sign-up that has been committed, and whose answer is kept from its client. */
+async function unanswered(server: TestServer, proxy: Proxy, client: MimosaClient): Promise<{ done: Promise<SignInResult> }> {
+  await connectedTo(client);
+  const lost = proxy.loseAnswers();
+  const done = client.auth.signUp("password", ann);
+  // The trigger's message: it and the account are one commit.
+  const other = new MimosaHttp(server.url);
+  while (((await other.query("messages:list", { room: "lobby" })) as unknown[]).length === 0) await passed(20);
+  await lost;
+  assert.equal(client.auth.state.status, "signedOut", "the client does not know");
+  return { done };
+}
+
+/** One user, made once, whom the client acts as. */
+async function signedUpOnce(client: MimosaClient): Promise<void> {
+  assert.equal(client.auth.state.status, "signedIn");
+  assert.equal(((await client.action("users:whoami")) as { nickname: string }).nickname, "Ann");
+  await client.mutation("messages:send", { room: "lobby", text: "hello" });
+  const list = (await client.query("messages:list", { room: "lobby" })) as { text: string; author?: string }[];
+  assert.deepEqual(list.map(({ text }) => text), ["welcome, Ann", "hello"], "OnCreate ran once");
+  assert.equal(list[1]?.author, ((await client.query("users:me")) as { _id: string })._id);
+}
+
+test("a sign-up whose answer was lost is made once, and ends signed in", async (t) => {
+  const server = await TestServer.start(t);
+  const proxy = await Proxy.start(t, server.port);
+  const client = server.client(t, {}, proxy.url);
+  const { done } = await unanswered(server, proxy, client);
+  proxy.cut();
+  assert.deepEqual(await done, { status: "signedIn" });
+  await signedUpOnce(client);
+});
+
+test("a server killed between a sign-up's commit and its answer: made once, and signed in", async (t) => {
+  const server = await TestServer.start(t);
+  const proxy = await Proxy.start(t, server.port);
+  const storage = memoryStorage();
+  const client = server.client(t, { storage, storageKey: "k" }, proxy.url);
+  const { done } = await unanswered(server, proxy, client);
+  await server.kill();
+  proxy.cut();
+  await server.start();
+  assert.deepEqual(await done, { status: "signedIn" });
+  await signedUpOnce(client);
+  client.close();
+  // The session goes on by the tokens of the second answer.
+  const later = server.client(t, { storage, storageKey: "k" }, proxy.url);
+  await until(later.auth, (s) => s.status === "signedIn");
+});
+
+test("a server killed while it signs somebody up: made once, whether it had been or not", async (t) => {
+  const server = await TestServer.start(t);
+  const client = server.client(t);
+  await connectedTo(client);
+  const done = client.auth.signUp("password", ann);
+  await server.kill();
+  await server.start();
+  assert.deepEqual(await done, { status: "signedIn" });
+  await signedUpOnce(client);
+});
+
+test("signed up as somebody else with the answer lost: the new user, though the session before has ended", async (t) => {
+  const server = await TestServer.start(t);
+  const proxy = await Proxy.start(t, server.port);
+  const client = server.client(t, {}, proxy.url);
+  await client.auth.signUp("password", { ...ann, email: "bob@example.com", nickname: "Bob", room: "elsewhere" });
+  const lost = proxy.loseAnswers();
+  const done = client.auth.signUp("password", ann);
+  const other = new MimosaHttp(server.url);
+  while (((await other.query("messages:list", { room: "lobby" })) as unknown[]).length === 0) await passed(20);
+  await lost;
+  proxy.cut();
+  assert.deepEqual(await done, { status: "signedIn" });
+  await signedUpOnce(client);
 });
 
 test("killed in the middle of everything, the server does each mutation once", async (t) => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ClientOptions } from "../../src/client.js";
+import type { ClientMessage } from "../../src/protocol.js";
 import type { Json } from "../../src/values.js";
 import type { TokenStorage } from "../../src/storage.js";
 import { memoryStorage } from "../../src/storage.js";
@@ -140,11 +141,121 @@ test("signUp sends its flow and the application's parameters, a form too", async
   form.set("email", "a@b.test");
   void client.auth.signUp("password", form);
   void client.auth.signIn("password", { flow: "reset", email: "a@b.test" });
-  assert.deepEqual(socket.take().map((m) => m.type === "Action" && m.args[0]), [
+  const keys: unknown[] = [];
+  const sent = socket.take().map((m) => {
+    const { idempotencyKey, ...rest } = argsOf(m);
+    keys.push(idempotencyKey);
+    return rest;
+  });
+  assert.deepEqual(sent, [
     { provider: "password", params: { flow: "signUp", email: "a@b.test", course: "go" } },
     { provider: "password", params: { flow: "signUp", email: "a@b.test" } },
     { provider: "password", params: { flow: "reset", email: "a@b.test" } },
   ]);
+  for (const key of keys.slice(0, 2)) assert.match(String(key), /^[0-9a-f-]{36}$/);
+  assert.notEqual(keys[0], keys[1], "each call has its own");
+  assert.equal(keys[2], undefined);
+});
+
+function argsOf(message: ClientMessage | undefined): { [key: string]: Json } {
+  assert(message?.type === "Action" && message.udfPath === "auth:signIn");
+  return message.args[0] as { [key: string]: Json };
+}
+
+test("a sign-up whose answer is lost is sent again, with the same key, and signs in", async () => {
+  const { client, socket, clock, network } = connected();
+  const done = client.auth.signUp("password", { email: "a@b.test" });
+  const first = argsOf(socket.take()[0]);
+  socket.drop();
+  assert.deepEqual(await outcome(done), { pending: true });
+  assert.equal(client.connection.state.queuedActions, 1);
+  await clock.advance(1000);
+  const second = network.last.open();
+  assert.deepEqual(argsOf(second.take().at(-1)), first);
+  second.drop();
+  await clock.advance(2000);
+  const third = network.last.open();
+  assert.deepEqual(argsOf(third.take().at(-1)), first);
+  third.actionDone(2, pair(jwt("u1|s1", 3600), "r1"));
+  third.transition({ querySet: 1, identity: 1, ts: 2n });
+  assert.deepEqual(await outcome(done), { value: { status: "signedIn" } });
+  client.close();
+});
+
+test("a sign-up that is sent again and refused says why", async () => {
+  const { client, socket, clock, network } = connected();
+  const done = client.auth.signUp("password", { email: "a@b.test" });
+  socket.drop();
+  await clock.advance(1000);
+  network.last.open().actionFailed(1, "taken", { code: "already_exists", message: "taken" });
+  assert.equal(((await outcome(done)) as { code: string }).code, "already_exists");
+  client.close();
+});
+
+test("a sign-up that breaks every connection is given up", async () => {
+  const { client, network, clock } = connected();
+  const done = client.auth.signUp("password", { email: "a@b.test" });
+  done.catch(() => {}); // looked at below
+  let sent = 0;
+  for (let i = 0; i < 20; i++) {
+    sent += network.last.take().filter(({ type }) => type === "Action").length;
+    network.last.drop();
+    await clock.advance(60_000);
+    network.last.open();
+  }
+  assert.equal(sent, 9);
+  assert.equal(((await outcome(done)) as { code: string }).code, "disconnected");
+  client.close();
+});
+
+test("a sign-up as somebody else survives that it ended the session before", async () => {
+  const { client, socket, clock, network, call } = await signedIn();
+  const done = client.auth.signUp("password", { email: "c@d.test" });
+  const first = argsOf(socket.take()[0]);
+  socket.drop();
+  await clock.advance(1000);
+  // The sign-up has taken effect: the token is refused, and so is its renewal.
+  network.last.open().say({ type: "AuthError", error: "ended", baseVersion: 0, authUpdateAttempted: true });
+  await settle();
+  await call().answer(200, success({ tokens: null }));
+  assert.equal(client.auth.state.status, "signedOut");
+  const next = network.last.open();
+  const [again] = next.take().slice(-1);
+  assert.deepEqual(argsOf(again), first);
+  assert(again?.type === "Action");
+  next.actionDone(again.requestId, pair(jwt("u2|s2", 3600), "r9"));
+  next.transition({ querySet: 1, identity: 1, ts: 5n });
+  assert.deepEqual(await outcome(done), { value: { status: "signedIn" } });
+  client.close();
+});
+
+test("a lost sign-up is not sent again after a sign-out, nor after close", async () => {
+  const out = connected();
+  const left = out.client.auth.signUp("password", {});
+  left.catch(() => {}); // looked at below
+  void out.client.auth.signOut();
+  out.socket.drop();
+  await out.clock.advance(1000);
+  assert.deepEqual(out.network.last.open().takeTypes(), ["Connect", "ModifyQuerySet"]);
+  assert.equal(((await outcome(left)) as { code: string }).code, "identity_changed");
+  out.client.close();
+
+  const waiting = connected();
+  const lost = waiting.client.auth.signUp("password", {});
+  lost.catch(() => {}); // looked at below
+  waiting.socket.drop();
+  await settle();
+  assert.deepEqual(await outcome(waiting.client.auth.signOut()), { value: undefined });
+  assert.equal(((await outcome(lost)) as { code: string }).code, "identity_changed");
+  await waiting.clock.advance(1000);
+  assert.deepEqual(waiting.network.last.open().takeTypes(), ["Connect", "ModifyQuerySet"]);
+  waiting.client.close();
+
+  const closed = connected();
+  const done = closed.client.auth.signUp("password", {});
+  closed.socket.drop();
+  closed.client.close();
+  assert.equal(((await outcome(done)) as { code: string }).code, "closed");
 });
 
 test("a refused sign-in rejects with the server's error and changes nothing", async () => {
