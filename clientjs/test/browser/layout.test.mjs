@@ -64,13 +64,7 @@ describe("the layout", { timeout: 8 * patience }, () => {
       await page.locator("#front-rooms").getByText("25 messages").waitFor();
       assert.deepEqual(await beyond(page, width), [], `${screen}: beyond the edge`);
       await shoot(person, `${screen}-front`);
-      // Nobody waits for a crowd: the counters of one are written in their place.
-      await page.locator("#front-rooms .count").evaluateAll((all) => {
-        for (const count of all) {
-          count.firstElementChild.textContent = "1,234,567 members";
-          count.lastElementChild.textContent = "89,012,345 messages";
-        }
-      });
+      await writeCrowd(page);
       assert.deepEqual(await beyond(page, width), [], `${screen}: beyond the edge, with wide counters`);
       await page.locator("#front-rooms").scrollIntoViewIfNeeded();
       await screenshot(person, `${screen}-crowd`);
@@ -87,6 +81,8 @@ describe("the layout", { timeout: 8 * patience }, () => {
       const height = await page.locator("#log").evaluate((log) => log.clientHeight);
       assert.ok(height >= 110, `${screen}: ${height} pixels are left for the messages`);
       await shoot(person, `${screen}-room`);
+      await writeCrowd(page);
+      assert.deepEqual(await beyond(page, width), [], `${screen}: beyond the edge, with wide counters`);
     });
   });
 
@@ -137,6 +133,17 @@ describe("the layout", { timeout: 8 * patience }, () => {
   });
 });
 
+/** Nobody waits for a crowd: its counters are written in place of those that are shown. */
+function writeCrowd(page) {
+  return page.evaluate(() => {
+    for (const count of document.querySelectorAll(".count")) {
+      count.firstElementChild.textContent = "1,234,567 members";
+      count.lastElementChild.textContent = "89,012,345 messages";
+    }
+    for (const facts of document.querySelectorAll(".facts")) facts.textContent = "1,234,567 members, 89,012,345 messages";
+  });
+}
+
 /**
  * What cannot be seen for the screen's edge or that of its own frame. Inside of what scrolls sideways, things may be
  * anywhere. A mobile browser widens its window for a page that does not fit, so that the width has to be known.
@@ -151,6 +158,8 @@ function beyond(page, width) {
       const { right, width: own } = e.getBoundingClientRect();
       if (!scrolls && own > 1 && right > width + 1) found.push(`${e.tagName} ${e.className} ends at ${Math.round(right)}`);
     }
+    const side = document.querySelector(".side");
+    if (width > 740 && side.scrollWidth > side.clientWidth) found.push("the list of rooms scrolls sideways");
     for (const e of document.querySelectorAll(".choice span, .button, .switch span, .count, .facts")) {
       if (e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0) found.push(`${e.textContent} is cut`);
     }
