@@ -3,6 +3,7 @@ package bench_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -31,7 +32,7 @@ type (
 )
 
 // newServer serves a small application: notes in rooms, and a count a room kept by a trigger.
-func newServer(b *testing.B) *httptest.Server {
+func newServer(b testing.TB) *httptest.Server {
 	b.Helper()
 	s := engine.NewSchema()
 	notes := engine.Define[note](s, "notes")
@@ -78,7 +79,7 @@ func newServer(b *testing.B) *httptest.Server {
 }
 
 // connect opens a socket and begins its session.
-func connect(b *testing.B, web *httptest.Server, n int) *websocket.Conn {
+func connect(b testing.TB, web *httptest.Server, n int) *websocket.Conn {
 	b.Helper()
 	c, resp, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(web.URL, "http")+"/api/1.48.0/sync", nil)
 	if err != nil {
@@ -93,7 +94,7 @@ func connect(b *testing.B, web *httptest.Server, n int) *websocket.Conn {
 	return c
 }
 
-func write(b *testing.B, c *websocket.Conn, m any) {
+func write(b testing.TB, c *websocket.Conn, m any) {
 	b.Helper()
 	if err := c.WriteJSON(m); err != nil {
 		b.Error(err)
@@ -101,7 +102,7 @@ func write(b *testing.B, c *websocket.Conn, m any) {
 }
 
 // addNotes sends n mutations over a socket, window of them at a time, and waits for their answers.
-func addNotes(b *testing.B, c *websocket.Conn, n, window int, name string) {
+func addNotes(b testing.TB, c *websocket.Conn, n, window int, name string) {
 	sent, answered := 0, 0
 	text := strings.Repeat("x", 100)
 	for answered < n {
@@ -224,5 +225,22 @@ func BenchmarkFanOut(b *testing.B) {
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "mutations/s")
 			b.ReportMetric(float64(delivered.Load())/b.Elapsed().Seconds(), "deliveries/s")
 		})
+	}
+}
+
+// What is measured works: the notes that were answered are there, newest first.
+func TestWhatIsMeasured(t *testing.T) {
+	t.Parallel()
+	web := newServer(t)
+	addNotes(t, connect(t, web, 1), 30, 4, "hot")
+	resp, err := http.Post(web.URL+"/api/query", "application/json",
+		strings.NewReader(`{"path":"notes:latest","format":"convex_encoded_json","args":[{"room":"hot"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var answer struct{ Value []note }
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || len(answer.Value) != 20 || answer.Value[0].Room != "hot" {
+		t.Errorf("the latest notes are %+v, %v", answer, err)
 	}
 }
