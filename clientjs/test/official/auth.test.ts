@@ -3,10 +3,12 @@ import type { User } from "./support/api.js";
 import { api } from "./support/api.js";
 import type { Connected } from "./support/client.js";
 import { connect, dataOf, failureOf, http, Watch } from "./support/client.js";
-import { Server } from "./support/server.js";
+import { prepare, Server } from "./support/server.js";
 import { Session, settled } from "./support/session.js";
 import { test } from "./support/test.js";
 import { deadline, until } from "./support/wait.js";
+
+prepare();
 
 const nickname = (user: User | null | undefined) => user && user.nickname;
 

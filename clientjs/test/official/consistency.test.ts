@@ -3,9 +3,11 @@ import { createRequire } from "node:module";
 import type { ConvexClient } from "convex/browser";
 import { api } from "./support/api.js";
 import { connect, http, Watch } from "./support/client.js";
-import { Server } from "./support/server.js";
+import { prepare, Server } from "./support/server.js";
 import { test } from "./support/test.js";
 import { newSeed, seeded } from "./support/wait.js";
+
+prepare();
 
 test("the client under test is the official one", () => {
   const { name, version } = createRequire(import.meta.url)("convex/package.json") as Record<string, string>;
@@ -164,4 +166,20 @@ test("consistent queries over HTTP all see the database as of one moment", async
   writing = false;
   await written;
   assert(seen.size > 10, `the test saw ${seen.size} moments only`);
+});
+
+test("an optimistic update gives way to the result of its mutation, never to both at once", async (t) => {
+  const server = await Server.start(t);
+  const { client } = connect(server);
+  for (let round = 0; round < 5; round++) {
+    const args = { name: `counter ${round}` };
+    const count = Watch.of(client, api.counters.get, args);
+    await count.first();
+    await Promise.all(Array.from({ length: 20 }, () => client.mutation(api.counters.add, { ...args, by: 1 }, {
+      optimisticUpdate: (store) => store.setQuery(api.counters.get, args, (store.getQuery(api.counters.get, args) ?? 0) + 1),
+    })));
+    assert.equal(count.current, 20);
+    const expected = Array.from({ length: 21 }, (_, i) => i);
+    assert.deepEqual(count.values.filter((n, i, all) => n !== all[i - 1]), expected, "up by one each time, and there it stays");
+  }
 });

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { api } from "./support/api.js";
 import { connect, failureOf, http, Watch } from "./support/client.js";
-import { Server } from "./support/server.js";
+import { prepare, Server } from "./support/server.js";
 import { test } from "./support/test.js";
 import { newSeed, seeded, until } from "./support/wait.js";
+
+prepare();
 
 test("a mutation whose answer was lost with the server takes effect once", async (t) => {
   const server = await Server.start(t);

@@ -2,9 +2,11 @@ import assert from "node:assert/strict";
 import type { ConvexClient, ConvexHttpClient } from "convex/browser";
 import { api } from "./support/api.js";
 import { connect, dataOf, failureOf, http, Watch } from "./support/client.js";
-import { Server } from "./support/server.js";
+import { prepare, Server } from "./support/server.js";
 import { test } from "./support/test.js";
 import { until } from "./support/wait.js";
+
+prepare();
 
 /** The same call by every way there is: three kinds of function, over a socket and over HTTP. */
 function ways(client: ConvexClient, calls: ConvexHttpClient): Record<string, (module: "errors" | "bugs", args: never) => Promise<unknown>> {

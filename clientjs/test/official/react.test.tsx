@@ -9,10 +9,12 @@ import { useMemo, useState, useSyncExternalStore } from "react";
 import { api } from "./support/api.js";
 import { connect, http } from "./support/client.js";
 import { Boundary, connectReact, Page } from "./support/page.js";
-import { Server } from "./support/server.js";
-import { Session } from "./support/session.js";
+import { prepare, Server } from "./support/server.js";
+import { Session, settled } from "./support/session.js";
 import { test } from "./support/test.js";
 import { until } from "./support/wait.js";
+
+prepare();
 
 /** A button that is found by its label and adds nothing to the page's text. */
 function Button({ label, onClick }: { label: string; onClick: () => void }) {
@@ -140,6 +142,29 @@ test("errors reach the component that asked", async (t) => {
   assert.deepEqual(outcomes, [expected, expected]);
 });
 
+test("an optimistic update gives way to the result without a step back", async (t) => {
+  const server = await Server.start(t);
+  const { client } = connectReact(server);
+
+  function Count() {
+    const value = useQuery(api.counters.get, { name: "a" });
+    const add = useMutation(api.counters.add).withOptimisticUpdate((store, { name, by }) => {
+      const known = store.getQuery(api.counters.get, { name });
+      if (known !== undefined) store.setQuery(api.counters.get, { name }, known + by);
+    });
+    return <p>{value ?? "loading"}<Button label="add" onClick={() => void add({ name: "a", by: 1 }).catch(() => {})} /></p>;
+  }
+
+  const page = await Page.open(server, <ConvexProvider client={client}><Count /></ConvexProvider>);
+  await page.until("0");
+  for (let i = 0; i < 20; i++) page.press("add");
+  await page.until("20");
+  await until("all answers", () => client.connectionState().inflightMutations === 0);
+  await page.until("20");
+  const numbers = page.shown.filter((text) => text !== "loading").map(Number);
+  assert.deepEqual(numbers, [...numbers].sort((a, b) => a - b), "it never went back");
+});
+
 test("components live through a crash of the server", async (t) => {
   const server = await Server.start(t);
   const { client } = connectReact(server);
@@ -250,12 +275,14 @@ test("signing in and out by hooks, and another page of the same session", async 
   page.press("enter");
   await page.until("ada, true");
   assert(!page.shown.some((text) => text.startsWith("null")), `nobody was signed in: ${page.shown.join(" → ")}`);
+  await until("the message", async () => (await client.query(api.messages.list, { room: "a" })).length === 1);
   const [message] = await client.query(api.messages.list, { room: "a" });
   assert.equal(message?.author, (await client.query(api.users.me, {}))?._id);
 
   const second = connectReact(server);
   const other = await Page.open(server, <App client={second.client} store={store} />);
   await other.until("ada, true");
+  await Promise.all([settled(network), settled(second.network)]);
   const past = other.shown.length;
 
   page.press("leave");

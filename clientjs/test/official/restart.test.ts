@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { api } from "./support/api.js";
 import { connect, http, Watch } from "./support/client.js";
-import { Server } from "./support/server.js";
+import { prepare, Server } from "./support/server.js";
 import { test } from "./support/test.js";
 import { until } from "./support/wait.js";
+
+prepare();
 
 test("a restart in order lets mutations come to their end and live queries go on", async (t) => {
   const server = await Server.start(t);

@@ -3,9 +3,11 @@ import type { ConvexClient } from "convex/browser";
 import { makeFunctionReference } from "convex/server";
 import { api } from "./support/api.js";
 import { connect, dataOf, failureOf, http, Watch } from "./support/client.js";
-import { school, Server } from "./support/server.js";
+import { prepare, school, Server } from "./support/server.js";
 import { Session, settled } from "./support/session.js";
 import { test } from "./support/test.js";
+
+prepare(school);
 
 // The demonstration's functions, as far as they are used here.
 

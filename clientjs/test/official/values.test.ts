@@ -3,8 +3,10 @@ import type { Value } from "convex/values";
 import type { Everything } from "./support/api.js";
 import { api } from "./support/api.js";
 import { connect, dataOf, failureOf, http, Watch } from "./support/client.js";
-import { Server } from "./support/server.js";
+import { prepare, Server } from "./support/server.js";
 import { test } from "./support/test.js";
+
+prepare();
 
 const bytes = (...b: number[]) => new Uint8Array(b).buffer;
 

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import type { TestContext } from "node:test";
+import { before } from "node:test";
 import { promisify } from "node:util";
 import { deadline } from "./wait.js";
 
@@ -48,6 +49,11 @@ function executable(program: Program): Promise<string> {
   const path = built.get(program) ?? build(program);
   built.set(program, path);
   return path;
+}
+
+/** Has a program built before the first test of a file, however long that takes. */
+export function prepare(program: Program = testServer): void {
+  before(() => executable(program));
 }
 
 /**
