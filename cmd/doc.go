@@ -25,8 +25,9 @@
 //
 //   - The first line on standard output is "listening on http://host:port", written when connections are accepted. With port
 //     0 it names the port that was chosen. Nothing else is written there; logs go to standard error.
-//   - What a person can do something about, a flag that does not exist, a port or a data folder in use, a folder that cannot
-//     be written to, is one line on standard error and a status other than 0: 2 for a wrong command line, 1 for all else.
+//   - What a person can do something about, a flag that does not exist or whose value cannot be right, a port or a data
+//     folder in use, a folder that cannot be written to, a full disk, is one line on standard error and a status other than
+//     0: 2 for a wrong command line, 1 for all else.
 //   - Ctrl-C and SIGTERM end it in order: nothing new is taken in, running calls get up to ten seconds, sockets are told to
 //     connect again, the database is closed, and the status is 0. A second one ends it at once, with 130; the database
 //     recovers at the next start.
