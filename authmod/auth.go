@@ -50,7 +50,7 @@ type Auth struct {
 	shapes   map[reflect.Type]any // *engine.Shape of the profiles' parameters
 	complete engine.MutationRef[completeArgs, completed]
 	refresh  engine.MutationRef[refreshArgs, refreshed]
-	end      engine.MutationRef[struct{}, struct{}]
+	end      engine.MutationRef[endArgs, string]
 	keys     *keyring
 }
 

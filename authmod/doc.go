@@ -30,7 +30,8 @@
 // happens or none. A trigger's error refuses the sign-up and reaches the client as it is. OnCreate of the users collection
 // fires once in a user's life, never on a later sign-in, which changes nothing about the user.
 //
-// A session ends for everybody at the commit that ends it: sign-out, a sign-in in its place, [Auth.RevokeSessions], the
+// A session ends for everybody at the commit that ends it: sign-out, with the session's own access token or later with
+// auth:signOut {refreshToken}, a sign-in in its place, [Auth.RevokeSessions], the
 // deletion of its user. Whatever asked for the identity is run again then. A refresh of the tokens runs nothing again.
 //
 // A sign-up may be sent again when its answer was lost, with the same idempotencyKey beside provider and params: it happens

@@ -43,15 +43,8 @@ func (a *Auth) registerFunctions() {
 		}
 		return out.body, nil
 	})
-	engine.Action(a.schema, fnSignOut, func(c *engine.ActionCtx, _ struct{}) (*struct{}, error) {
-		if c.Principal() == nil {
-			return nil, nil
-		}
-		if _, err := a.end.Run(c, struct{}{}); err != nil {
-			return nil, err
-		}
-		c.SetPrincipal(nil)
-		return nil, nil
+	engine.Action(a.schema, fnSignOut, func(c *engine.ActionCtx, in signOutArgs) (*struct{}, error) {
+		return nil, a.signOut(c, in)
 	})
 	engine.Query(a.schema, fnIsAuthenticated, func(tx *engine.ReadTx, _ struct{}) (bool, error) {
 		who, err := tx.Identity()
@@ -59,13 +52,36 @@ func (a *Auth) registerFunctions() {
 	})
 	a.complete = engine.Mutation(a.schema, fnComplete, a.inTransaction, engine.Internal())
 	a.refresh = engine.Mutation(a.schema, fnRefresh, a.rotate, engine.Internal())
-	a.end = engine.Mutation(a.schema, fnEnd, func(tx *engine.Tx, _ struct{}) (struct{}, error) {
-		who, err := tx.Identity()
-		if err != nil {
-			return struct{}{}, err
+	a.end = engine.Mutation(a.schema, fnEnd, a.endSession, engine.Internal())
+}
+
+// signOutArgs are those of auth:signOut. The session that ends is that of a refresh token, if there is one, else the caller's.
+type signOutArgs struct {
+	RefreshToken *string `json:"refreshToken,omitempty"`
+}
+
+// signOut ends a session. Whoever has one of its refresh tokens may, so that a client that was offline when its user signed out
+// can tell later, when the access token has expired. A token that is of no use is not an error: there is nothing left to end.
+func (a *Auth) signOut(c *engine.ActionCtx, in signOutArgs) error {
+	var args endArgs
+	caller := c.Principal()
+	if in.RefreshToken != nil {
+		t, ok := parseTicket(*in.RefreshToken)
+		if !ok {
+			return nil
 		}
-		return struct{}{}, a.revokeOf(tx, who)
-	}, engine.Internal())
+		args.Family = t.family
+	} else if caller == nil {
+		return nil
+	}
+	ended, err := a.end.Run(c, args)
+	if err != nil || caller == nil {
+		return err
+	}
+	if p, ours := caller.(*principal); args.Family == "" || ours && string(p.session) == ended {
+		c.SetPrincipal(nil)
+	}
+	return nil
 }
 
 // signIn finds out which of its four uses a call of auth:signIn is: a sign-in by a named module, a refresh, a code from an

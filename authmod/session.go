@@ -88,6 +88,30 @@ func (a *Auth) revoke(tx *engine.Tx, id engine.ID[session]) error {
 	})
 }
 
+// endArgs are the arguments of the internal mutation that ends a session: of a family of refresh tokens, or the caller's.
+type endArgs struct {
+	Family string `json:"family,omitempty"`
+}
+
+// endSession returns the session of the family, empty when there is none.
+func (a *Auth) endSession(tx *engine.Tx, in endArgs) (string, error) {
+	if in.Family == "" {
+		who, err := tx.Identity()
+		if err != nil {
+			return "", err
+		}
+		return "", a.revokeOf(tx, who)
+	}
+	t, err := a.c.tokensByFamily.Eq(tx, in.Family).First()
+	if errors.Is(err, engine.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return t.Value.Session, a.revoke(tx, engine.ID[session](t.Value.Session))
+}
+
 func (a *Auth) deleteTokens(tx *engine.Tx, id engine.ID[session]) error {
 	docs, err := a.c.tokensBySession.Eq(tx, string(id)).Collect()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mimosadb/mimosa/authmod"
 	"github.com/mimosadb/mimosa/engine"
@@ -332,6 +333,51 @@ func (a *app) watchMe(p engine.Principal) (touched func() bool) {
 	w := a.db.Watch(e, func() { mu.Lock(); fired = true; mu.Unlock() })
 	a.t.Cleanup(w.Stop)
 	return func() bool { mu.Lock(); defer mu.Unlock(); return fired }
+}
+
+// A client that was offline when its user signed out has only the refresh token to say so with, perhaps an old one.
+func TestSignOutByRefreshToken(t *testing.T) {
+	t.Parallel()
+	a := setup(t)
+	d := a.device().must(signUpArgs("ada@example.com"))
+	other := a.device().must(signInArgs("ada@example.com", secret))
+	out := func(p engine.Principal, token string) *engine.Result {
+		t.Helper()
+		args, err := json.Marshal(map[string]string{"refreshToken": token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := a.db.RunAction(context.Background(), engine.Call{Function: "auth:signOut", Args: args, Principal: p})
+		if err != nil || string(res.Value) != "null" {
+			t.Fatalf("auth:signOut: %s, %v", res.Value, err)
+		}
+		return res
+	}
+	before := a.dump()
+	for _, useless := range []string{"", "x", strings.Repeat("A", 64)} {
+		if out(d.principal, useless).PrincipalSet {
+			t.Error("a useless token signs the caller out")
+		}
+	}
+	if a.dump() != before {
+		t.Error("a useless token has changed something")
+	}
+	old := d.refresh
+	newest := a.refreshWith(a.refreshWith(old))
+	a.clock.advance(time.Hour) // the access token is over
+	if out(other.principal, old).PrincipalSet {
+		t.Error("another session's end signs the caller out")
+	}
+	if a.me(d.principal) != "" || a.refreshWith(newest) != "" {
+		t.Error("the session goes on")
+	}
+	if a.me(other.principal) != "Ada" || a.count("authRefreshTokens") != 1 {
+		t.Error("the other has not been left alone")
+	}
+	out(nil, old) // again
+	if !out(other.principal, other.refresh).PrincipalSet || a.me(other.principal) != "" {
+		t.Error("the caller's own token does not sign the caller out")
+	}
 }
 
 func TestDeletedUser(t *testing.T) {
