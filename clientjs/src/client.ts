@@ -79,7 +79,8 @@ export interface ClientAuth extends Readable<AuthState> {
   readonly signIn: (provider: string, params?: object) => Promise<SignInResult>;
   /**
    * Signs out, offline too, also from a sign-in that is under way: what is called later, sign-ins included, runs after
-   * it. Never rejects. Mutations that were not yet sent fail with `identity_changed`.
+   * it. Never rejects. Mutations that were not yet sent fail with `identity_changed`. A server that cannot be reached
+   * is told as soon as it can; a page that is closed before leaves a session there that nobody has tokens of.
    */
   readonly signOut: () => Promise<void>;
 }

@@ -104,6 +104,8 @@ export class Session {
   #outrun: (() => void) | undefined;
   /** The sessions that overtaken sign-ins began are being ended. */
   #revoked: Promise<unknown> | undefined;
+  /** Refresh tokens of sessions that have ended here, and of which the server has not heard. */
+  readonly #untold = new Set<string>();
   #leaving: Promise<void> | undefined;
 
   constructor(
@@ -160,6 +162,7 @@ export class Session {
     this.#asked = 0;
     this.#awaiting = false;
     if (this.#tokens) this.#authenticate();
+    for (const refreshToken of this.#untold) void this.#tell(refreshToken);
   }
 
   lost(): void {
@@ -289,7 +292,7 @@ export class Session {
         return done();
       }
       this.link.action("auth:signOut", {}, () => done(), (error) => {
-        if (error.code === "disconnected") void this.#revoke(old);
+        if (error.code !== "closed") void this.#revoke(old);
         done();
       });
     });
@@ -297,9 +300,20 @@ export class Session {
     await told;
   }
 
-  /** Ends a session by its token, if there is a network. */
-  #revoke(tokens: Tokens): Promise<unknown> {
-    return this.link.post("auth:signOut", {}, tokens.token).catch(() => {});
+  /** Ends a session without its socket, now or as soon as there is a network. The promise is of the first attempt. */
+  #revoke({ refreshToken }: Tokens): Promise<void> {
+    this.#untold.add(refreshToken);
+    return this.#tell(refreshToken);
+  }
+
+  /** By the refresh token, since the access token may have expired. */
+  async #tell(refreshToken: string): Promise<void> {
+    try {
+      await this.link.post("auth:signOut", { refreshToken });
+      this.#untold.delete(refreshToken);
+    } catch {
+      // With the next socket.
+    }
   }
 
   /** The answer to a sign-in that a sign-out has overtaken. */

@@ -104,8 +104,8 @@ test("signing out right after asking to sign in: nobody, and the session that wa
   const tokens: string[] = [];
   const client = server.client(t, {
     fetch: (url, init) => {
-      const [, token] = (init.headers["Authorization"] ?? "").split(" ");
-      if (token) tokens.push(token);
+      const [{ refreshToken }] = (JSON.parse(init.body) as { args: [{ refreshToken: string }] }).args;
+      tokens.push(refreshToken);
       return fetch(url, init);
     },
   });
@@ -131,12 +131,31 @@ test("signing out right after asking to sign in: nobody, and the session that wa
   assert.deepEqual([...names], [null]);
   assert.ok(!states.has("signedIn"));
   assert.equal(tokens.length, 1);
-  const http = new MimosaHttp(server.url, { token: () => tokens[0] });
-  const after = await http.query("users:me").catch((error: unknown) => error);
-  assert.ok(after === null || (after instanceof MimosaError && after.code === "unauthenticated"), "the token is worth nothing");
+  const http = new MimosaHttp(server.url);
+  assert.deepEqual(await http.action("auth:signIn", { refreshToken: tokens[0] }), { tokens: null }, "it is worth nothing");
 
   await client.auth.signIn("password", { email: ann.email, password: ann.password });
   assert.equal(nickname(await client.action("users:whoami")), "Ann");
+});
+
+test("signed out without a network: the server hears of it when there is one again, though the token has expired", async (t) => {
+  const server = await TestServer.start(t, { MIMOSA_TEST_ACCESS_TTL: "3s" });
+  const proxy = await Proxy.start(t, server.port);
+  const kept = memoryStorage();
+  const client = server.client(t, { storage: kept, storageKey: "k" }, proxy.url);
+  await client.auth.signUp("password", ann);
+  const copy = memoryStorage();
+  proxy.cut(true);
+  await until(client.connection, (s) => !s.connected);
+  await copy.set("k", (await kept.get("k")) ?? "");
+  await client.auth.signOut();
+  // The same session in another place goes on meanwhile.
+  const other = server.client(t, { storage: copy, storageKey: "k" });
+  await until(other.auth, (s) => s.status === "signedIn");
+  await passed(3_500); // the token's life
+  proxy.up();
+  const state = await until(other.auth, (s) => s.status === "signedOut");
+  assert.equal(state.error?.code, "unauthenticated");
 });
 
 test("one user after the other on one client, each as themselves", async (t) => {

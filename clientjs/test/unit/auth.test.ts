@@ -571,10 +571,45 @@ test("signOut offline takes effect at once: no token, no result, no mutation of 
   assert.deepEqual(await outcome(queued), want);
   // The server hears of it over HTTP if it can.
   assert.equal(call().body.path, "auth:signOut");
-  assert.equal(call().headers["Authorization"], `Bearer ${jwt("u1|s1", 3600, 1)}`);
+  assert.deepEqual(call().body.args, [{ refreshToken: "r1" }]);
+  assert.equal(call().headers["Authorization"], undefined, "the access token may have expired by then");
   await call().fail();
   await clock.advance(1000);
   assert.deepEqual(network.last.open().takeTypes(), ["Connect", "ModifyQuerySet"]);
+  client.close();
+});
+
+test("a sign-out that the server has not heard of is told with each new socket, until it is", async () => {
+  const { client, socket, clock, network, calls, call } = await signedIn();
+  socket.drop();
+  await client.auth.signOut();
+  await call().fail();
+  for (const [wait, answer] of [
+    [1000, [502, "bad gateway"]], [2000, [560, { status: "error", errorMessage: "internal" }]], [4000, [200, success(null)]],
+  ] as const) {
+    const before = calls.length;
+    await clock.advance(wait);
+    network.last.open();
+    assert.equal(calls.length, before + 1);
+    assert.equal(call().body.path, "auth:signOut");
+    assert.deepEqual(call().body.args, [{ refreshToken: "r1" }]);
+    await call().answer(answer[0], answer[1]);
+    network.last.drop();
+  }
+  const told = calls.length;
+  await clock.advance(8000);
+  network.last.open();
+  assert.equal(calls.length, told);
+  client.close();
+});
+
+test("a sign-out that the server was too busy for is told over HTTP", async () => {
+  const { client, socket, call } = await signedIn();
+  const done = client.auth.signOut();
+  socket.actionFailed(1, "busy", { code: "busy", message: "too many actions at once" });
+  socket.transition({ identity: 2, ts: 5n });
+  assert.deepEqual(await outcome(done), { value: undefined });
+  assert.equal(call().body.path, "auth:signOut");
   client.close();
 });
 
@@ -833,7 +868,7 @@ test("signing out while a sign-in is under way: it is refused at once, and what 
     [[0, "None"], "Mutation", "Action"]);
   assert.equal(client.connection.state.queuedMutations, 0);
   assert.equal(call().body.path, "auth:signOut");
-  assert.equal(call().headers["Authorization"], `Bearer ${jwt("u1|s1", 3600)}`);
+  assert.deepEqual(call().body.args, [{ refreshToken: "r1" }]);
   assert.equal(await storage.get(storageKey), null, "its tokens are not kept");
   socket.transition({ identity: 1, ts: 4n }, [updated(0, null)]);
   assert.deepEqual(await outcome(leaving), { pending: true }, "its session is being ended");
@@ -875,7 +910,7 @@ test("a user who signs in as another and then out is nobody, and both sessions a
   socket.actionDone(1, pair(jwt("u2|s2", 3600), "r9"));
   assert.deepEqual(socket.take(), [{ type: "Authenticate", baseVersion: 2, tokenType: "None" }]);
   await call().answer(200, success(null));
-  assert.equal(call().headers["Authorization"], `Bearer ${jwt("u2|s2", 3600)}`);
+  assert.deepEqual(call().body.args, [{ refreshToken: "r9" }]);
   socket.transition({ identity: 2, ts: 4n }, [updated(0, { name: "two" })]);
   assert.deepEqual(await outcome(leaving), { pending: true });
   assert.equal(client.auth.state.status, "signedIn", "as it was, until all has changed");
