@@ -31,8 +31,8 @@
 // fires once in a user's life, never on a later sign-in, which changes nothing about the user.
 //
 // A session ends for everybody at the commit that ends it: sign-out, with the session's own access token or later with
-// auth:signOut {refreshToken}, a sign-in in its place, [Auth.RevokeSessions], the
-// deletion of its user. Whatever asked for the identity is run again then. A refresh of the tokens runs nothing again.
+// auth:signOut {refreshToken}, a sign-in in its place, [Auth.RevokeSessions], the deletion of its user. Whatever asked for the
+// identity is run again then. A refresh of the tokens runs nothing again.
 //
 // A sign-up may be sent again when its answer was lost, with the same idempotencyKey beside provider and params: it happens
 // once, and whoever proves the same password goes on with its session. This holds for a day, for modules that ask

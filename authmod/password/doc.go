@@ -6,8 +6,9 @@
 //
 //   - flow "signUp" makes account and user and signs in. Further parameters are the profile's, and reach triggers by
 //     authmod.Params. All that is wrong with them, with the address and with the password comes in one error of code
-//     invalid, with the form's names as paths. An address that has an account gets already_exists, and is never signed in, but for the very
-//     call that made the account: sent again with its idempotencyKey and the same password, it gets tokens of its session.
+//     invalid, with the form's names as paths. An address that has an account gets already_exists, and is never signed
+//     in, but for the very call that made the account: sent again with its idempotencyKey and the same password, it gets
+//     tokens of its session.
 //   - flow "signIn" signs in. A wrong password and an unknown address get the same answer, unauthenticated, after the same
 //     work. Too many failures get busy.
 //
