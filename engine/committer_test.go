@@ -328,6 +328,28 @@ func TestPublishedBeforeAnswered(t *testing.T) {
 	})
 }
 
+// While somebody is being told of a commit, its mutation is not answered.
+func TestAnswersWaitForPublication(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCounters()
+		db := enginetest.Open(t, c.schema)
+		goOn := make(chan struct{})
+		stop := db.OnPublish(func(engine.Timestamp) { <-goOn })
+		defer stop()
+		answered := make(chan error, 1)
+		go func() { answered <- c.add(context.Background(), db, "a") }()
+		synctest.Wait()
+		if len(answered) > 0 {
+			t.Error("answered before everybody was told")
+		}
+		close(goOn)
+		if err := <-answered; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A member that is taken back because of another writer leaves the writes of those before it in place.
 func TestTakenBackMemberLeavesOthersInPlace(t *testing.T) {
 	t.Parallel()

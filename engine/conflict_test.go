@@ -160,6 +160,62 @@ func TestScanRecordsUpToWhereItStopped(t *testing.T) {
 	})
 }
 
+// The row at which a scan stopped was read, like those before it.
+func TestScanReadsTheRowItStopsAt(t *testing.T) {
+	t.Parallel()
+	overStores(t, func(t *testing.T, open func(*engine.Schema, ...func(*engine.Options)) *engine.DB) {
+		b := newBank()
+		db := open(b.schema)
+		ids := []engine.ID[account]{}
+		for i := range 5 {
+			ids = append(ids, b.open(t, db, fmt.Sprint("o", i), i*10))
+		}
+		n := 0
+		annotate := func(id engine.ID[account]) func(*engine.Tx) error {
+			return func(tx *engine.Tx) error {
+				n++
+				return b.accounts.Patch(tx, id, func(a *account) error { a.Note = fmt.Sprint(n); return nil })
+			}
+		}
+		cases := []struct {
+			name string
+			last engine.ID[account]
+			scan func(r engine.Reader) error
+		}{
+			{"ascending", ids[1], func(r engine.Reader) error { _, err := b.balance.Scan(r).Limit(2).Collect(); return err }},
+			{"descending", ids[3], func(r engine.Reader) error { _, err := b.balance.Scan(r).Desc().Limit(2).Collect(); return err }},
+			{"the first", ids[0], func(r engine.Reader) error { _, err := b.balance.Scan(r).First(); return err }},
+			{"the first of a collection", ids[0], func(r engine.Reader) error { _, err := b.accounts.All(r).First(); return err }},
+			{"the last of a collection", ids[4], func(r engine.Reader) error { _, err := b.accounts.All(r).Desc().First(); return err }},
+			{"a loop that breaks", ids[1], func(r engine.Reader) error {
+				seen := 0
+				for _, err := range b.balance.Scan(r).Docs() {
+					if seen++; err != nil || seen == 2 {
+						return err
+					}
+				}
+				return nil
+			}},
+		}
+		for i, c := range cases {
+			runs := raced(t, db, func(tx *engine.Tx) error { return c.scan(tx) }, annotate(c.last), func(tx *engine.Tx) error {
+				_, err := b.accounts.Insert(tx, account{Owner: fmt.Sprint("writer", i), Balance: 25})
+				return err
+			})
+			if runs != 2 {
+				t.Errorf("%s: ran %d times, want 2", c.name, runs)
+			}
+			update(t, db, func(tx *engine.Tx) error { // out of the way of the next case
+				d, err := b.byOwner.One(tx, fmt.Sprint("writer", i))
+				if err != nil {
+					return err
+				}
+				return b.accounts.Delete(tx, d.ID)
+			})
+		}
+	})
+}
+
 // Two transactions that each read what the other writes must not both see the old state.
 func TestWriteSkew(t *testing.T) {
 	t.Parallel()

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/mimosadb/mimosa/engine"
 	"github.com/mimosadb/mimosa/engine/enginetest"
@@ -414,4 +416,44 @@ func TestSessionIDs(t *testing.T) {
 	if n := c.value(t, db, "a"); n != 2 {
 		t.Errorf("took effect %d times, want 2", n)
 	}
+}
+
+// Two sends that run at the same time of a mutation that reads nothing of its own: only the record tells them apart.
+func TestRacingSendsOfAnInsert(t *testing.T) {
+	t.Parallel()
+	c := newCounters()
+	var runs atomic.Int32
+	both := make(chan struct{})
+	engine.Mutation(c.schema, "tally:insert", func(tx *engine.Tx, _ struct{}) (struct{}, error) {
+		if n := runs.Add(1); n == 2 {
+			close(both)
+		} else if n > 2 {
+			return struct{}{}, errors.New("ran again although the record is there")
+		}
+		<-both
+		_, err := c.tallies.Insert(tx, tally{tx.Now().Format(time.RFC3339Nano), 1})
+		return struct{}{}, err
+	})
+	now := time.Now()
+	var clock atomic.Int64
+	db := enginetest.Open(t, c.schema, func(o *engine.Options) { // no two names are equal
+		o.Clock = func() time.Time { return now.Add(time.Duration(clock.Add(1)) * time.Millisecond) }
+	})
+	call := engine.Call{Function: "tally:insert", Args: []byte(`{}`), Request: &engine.RequestID{Session: "s", Request: 1}}
+	var sends sync.WaitGroup
+	for range 2 {
+		sends.Go(func() {
+			if _, err := db.RunMutation(context.Background(), call); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	sends.Wait()
+	view(t, db, func(r *engine.ReadTx) error {
+		n, err := c.tallies.All(r).Count()
+		if n != 1 {
+			t.Errorf("%d documents after two sends of one request, want 1", n)
+		}
+		return err
+	})
 }
