@@ -311,3 +311,32 @@ func TestRoutes(t *testing.T) {
 		t.Errorf("the program's own route answered %q", body)
 	}
 }
+
+// A commit that fails ends the program, so that whoever watches over it starts it again: the database is of no more use.
+func TestFailedCommitEndsTheProgram(t *testing.T) {
+	t.Parallel()
+	shared := memstore.NewShared(memstore.Options{})
+	store := shared.Open()
+	app := newApp()
+	app.Database.Store = store
+	var out, errs lines
+	status := make(chan int, 1)
+	go func() {
+		status <- cmd.Run(context.Background(), app, []string{"--addr", "127.0.0.1:0"}, &out, &errs)
+		out.end()
+	}()
+	r := &running{t: t, stdout: &out, stderr: &errs}
+	r.await()
+	store.FailNextCommit(memstore.FailAfter)
+	if answer := r.call("mutation", "notes:add", `{"text":"lost"}`); !strings.Contains(answer, `"error"`) {
+		t.Errorf("a mutation whose commit failed: %s", answer)
+	}
+	if s := <-status; s != 1 || !strings.Contains(errs.String(), "start the program again") {
+		t.Errorf("ended with %d: %s", s, errs.String())
+	}
+	again := newApp()
+	again.Database.Store = shared.Open()
+	if answer := serve(t, again).call("query", "notes:list", `{}`); !strings.Contains(answer, "lost") {
+		t.Errorf("after the next start: %s", answer)
+	}
+}

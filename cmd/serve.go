@@ -66,14 +66,17 @@ func (p *program) serve(ctx context.Context) (err error) {
 		logger.Warn("standard output is closed", "error", err)
 	}
 
+	var failed error
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serving %s: %w", p.addr, err)
+	case <-db.Failed():
+		failed = errors.New("a commit failed, see the log; start the program again to recover")
 	case <-ctx.Done():
 	}
 	shutdown(server, calls, logger)
 	<-ended
-	return nil
+	return failed
 }
 
 // serverOptions leaves the Authenticator nil where there is no Auth: a nil *Auth in an interface would be one.

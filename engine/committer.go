@@ -48,8 +48,9 @@ type committer struct {
 	failure      error
 	closing      bool
 
-	wake chan struct{}
-	done chan struct{}
+	wake   chan struct{}
+	done   chan struct{}
+	failed chan struct{} // closed by a failed commit
 }
 
 // accepted is what later mutations are validated against.
@@ -113,7 +114,7 @@ func newCommitter(store storage.Store, head storage.Timestamp, logger *slog.Logg
 		store: store, logger: logger, unsafe: unsafe, newGroupID: id, published: published,
 		stableTS: head, tentative: new(overlay),
 		maxWrites: 1 << 20, maxBytes: 1 << 30,
-		wake: make(chan struct{}, 1), done: make(chan struct{}),
+		wake: make(chan struct{}, 1), done: make(chan struct{}), failed: make(chan struct{}),
 	}
 	if b, ok := store.(storage.Budget); ok {
 		c.maxWrites, c.maxBytes = b.Budget()
@@ -524,6 +525,7 @@ func (c *committer) fail(err error) {
 	c.logger.Error("commit failed; the database must be reopened", "error", err)
 	c.mu.Lock()
 	c.failure = err
+	close(c.failed)
 	flight, queue, waiters := c.flight, c.queue, c.waiters
 	c.flight, c.queue, c.waiters = nil, nil, nil
 	c.mu.Unlock()

@@ -509,6 +509,7 @@ func TestFailedCommit(t *testing.T) {
 			if err := c.add(context.Background(), db, "later"); !errors.Is(err, engine.ErrFailed) || errors.Is(err, engine.ErrOutcomeUnknown) {
 				t.Errorf("later: %v, want ErrFailed alone", err)
 			}
+			within(t, "the news of it", db.Failed())
 			if err := db.Close(); err != nil {
 				t.Error(err)
 			}

@@ -117,7 +117,8 @@ func Open(s *Schema, o Options) (*DB, error) {
 	return db, nil
 }
 
-// Close refuses new calls, ends the contexts of running ones, waits for them and for what has been accepted to be durable,
+// Close refuses new calls, ends the contexts of running ones, waits for them (for actions that do not heed it, two seconds; they
+// cannot use the database any more) and for what has been accepted to be durable,
 // and closes the store. Further calls return ErrClosed. Close may be called more than once.
 func (db *DB) Close() error {
 	db.state.Lock()
@@ -172,6 +173,10 @@ func (db *DB) Now() time.Time { return db.clock() }
 
 // Published returns the timestamp of the newest published state, the one that queries read.
 func (db *DB) Published() Timestamp { return db.committer.head() }
+
+// Failed is closed when a commit has failed: from then on every write fails with ErrFailed, and the database has to be
+// opened again, which recovers what was acknowledged. A program that cannot do that ends, so that it is started again.
+func (db *DB) Failed() <-chan struct{} { return db.committer.failed }
 
 // Abandoned returns how many functions still run past their time limit. They cannot touch the database any more.
 func (db *DB) Abandoned() int64 { return db.abandoned.Load() }

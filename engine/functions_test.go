@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/mimosadb/mimosa/engine"
 	"github.com/mimosadb/mimosa/engine/enginetest"
@@ -462,3 +463,37 @@ type principal struct {
 
 func (p principal) Key() string                                       { return p.key }
 func (p principal) Resolve(r engine.Reader) (*engine.Identity, error) { return p.resolve(r) }
+
+// Close does not wait for ever for an action that does not heed its context; the action cannot use the database any more.
+func TestCloseLeavesActionsBehind(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := engine.NewSchema()
+		stuck, tried := make(chan struct{}), make(chan error, 1)
+		engine.Action(s, "test:stuck", func(c *engine.ActionCtx, _ struct{}) (struct{}, error) {
+			<-stuck
+			tried <- c.DB().View(context.Background(), func(*engine.ReadTx) error { return nil })
+			return struct{}{}, nil
+		})
+		db := enginetest.Open(t, s)
+		answered := make(chan error, 1)
+		go func() {
+			_, err := db.RunAction(context.Background(), engine.Call{Function: "test:stuck"})
+			answered <- err
+		}()
+		synctest.Wait()
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-answered; err == nil {
+			t.Error("the action was answered as if it had ended")
+		}
+		if n := db.Abandoned(); n != 1 {
+			t.Errorf("%d functions are left behind, want 1", n)
+		}
+		close(stuck)
+		if err := <-tried; !errors.Is(err, engine.ErrClosed) {
+			t.Errorf("using the database afterwards: %v, want ErrClosed", err)
+		}
+	})
+}

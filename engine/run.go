@@ -107,7 +107,7 @@ func (db *DB) RunAction(ctx context.Context, c Call) (*Result, error) {
 		state := &callState{principal: c.Principal, limit: db.limits.LogLines}
 		r := newRun(db)
 		go r.do(func() ([]byte, error) { return f.run(&ActionCtx{db: db, ctx: ctx, call: state}, c.Args) }, nil)
-		value, err := r.wait(db.limits.ActionTime, limit, nil)
+		value, err := r.wait(db.limits.ActionTime, limit, db.life.Done(), nil)
 		if err != nil && context.Cause(ctx) == error(limit) {
 			err = limit // the action says context.DeadlineExceeded in words of its own
 		}
@@ -333,7 +333,7 @@ func (db *DB) execute(t *txn, fn func() ([]byte, error)) ([]byte, error) {
 		}
 		return err
 	})
-	return r.wait(db.limits.FunctionTime, &LimitError{"FunctionTime", int64(db.limits.FunctionTime)}, func() {
+	return r.wait(db.limits.FunctionTime, &LimitError{"FunctionTime", int64(db.limits.FunctionTime)}, nil, func() {
 		t.dead.Store(true)
 		t.runaway = true
 	})
@@ -374,14 +374,26 @@ func (r *run) do(fn func() ([]byte, error), ended func(error) error) {
 	r.value, r.err = guarded(fn)
 }
 
-// wait returns what the function did, or limit when its time is up; then abandon, which may be nil, is called first.
-func (r *run) wait(limit time.Duration, exceeded error, abandon func()) ([]byte, error) {
+// closeGrace is how long Close waits for actions that do not heed the end of their context.
+const closeGrace = 2 * time.Second
+
+// wait returns what the function did, or exceeded when its time is up; then abandon, which may be nil, is called first. When
+// closing is closed, which is nil for functions that are short, it has closeGrace left.
+func (r *run) wait(limit time.Duration, exceeded error, closing <-chan struct{}, abandon func()) ([]byte, error) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case <-r.done:
 		return r.value, r.err
 	case <-timer.C:
+	case <-closing:
+		timer.Reset(closeGrace)
+		select {
+		case <-r.done:
+			return r.value, r.err
+		case <-timer.C:
+			exceeded = ErrClosed
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
