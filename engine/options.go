@@ -44,6 +44,10 @@ type Options struct {
 }
 
 // Limits bound one call. A call that exceeds one fails with a *LimitError naming it, and nothing of it is kept.
+//
+// What a mutation writes must also fit into one commit of the store, documents and index entries alike: over the embedded
+// store 16,380 rows and about 2 MiB, which come before WriteDocuments and WriteBytes; the errors are TransactionRows and
+// TransactionBytes. The result of a mutation with a Request is kept with it and is limited to about 1 MiB.
 type Limits struct {
 	ReadDocuments  int           // documents read; 32,000
 	ReadBytes      int64         // bytes of documents read; 16 MiB

@@ -44,7 +44,8 @@
 // # What it does not promise
 //
 // A mutation that meets a conflict is run again, and its triggers with it: what they do outside the transaction happens
-// again. A trigger that wants something done once, after the commit, schedules it. Triggers do not run for documents that
+// again. A trigger that wants something done after the commit
+// inserts a document that says so, for whoever does it. Triggers do not run for documents that
 // were there before they were registered.
 //
 // All registration belongs before engine.Open, on one goroutine. What is wrong with it is returned by Open, with file and
