@@ -74,3 +74,54 @@ func TestFullStoreRefusesAndGoesOn(t *testing.T) {
 		return err
 	})
 }
+
+// A function that read what was refused in the end is run again, even if it was still running then.
+func TestReadOfARefusedWriteIsRunAgain(t *testing.T) {
+	t.Parallel()
+	b := newBank()
+	store := &fullStore{Store: memstore.New(memstore.Options{}), full: make(chan struct{}, 1), arrived: make(chan struct{}), held: make(chan struct{})}
+	db := enginetest.Open(t, b.schema, func(o *engine.Options) { o.Store, o.Limits = store, patient })
+	id := b.open(t, db, "ann", 1)
+
+	store.full <- struct{}{}
+	refused := make(chan error, 1)
+	go func() {
+		refused <- db.Update(context.Background(), func(tx *engine.Tx) error {
+			return b.accounts.Patch(tx, id, func(a *account) error { a.Balance = 100; return nil })
+		})
+	}()
+	within(t, "the commit", store.arrived)
+	var seen []int
+	read, goOn, done := make(chan struct{}, 100), make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- db.Update(context.Background(), func(tx *engine.Tx) error {
+			d, err := b.accounts.Get(tx, id)
+			if err != nil {
+				return err
+			}
+			seen = append(seen, d.Value.Balance)
+			read <- struct{}{}
+			<-goOn
+			return second(b.accounts.Insert(tx, account{Owner: "copy", Balance: d.Value.Balance}))
+		})
+	}()
+	within(t, "the read", read)
+	close(store.held)
+	if err := within(t, "the refusal", refused); !errors.Is(err, storage.ErrFull) {
+		t.Fatalf("without space: %v", err)
+	}
+	close(goOn)
+	if err := within(t, "the copy", done); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) != 2 || seen[0] != 100 || seen[1] != 1 {
+		t.Errorf("its runs read %v, want 100, which was refused, and then 1", seen)
+	}
+	view(t, db, func(r *engine.ReadTx) error {
+		d, err := b.byOwner.One(r, "copy")
+		if err == nil && d.Value.Balance != 1 {
+			t.Errorf("copied %d, a value that never was", d.Value.Balance)
+		}
+		return err
+	})
+}

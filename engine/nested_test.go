@@ -391,3 +391,28 @@ func TestIdentityFoundInARolledBackPart(t *testing.T) {
 		t.Errorf("got %s (%v)", r.Value, err)
 	}
 }
+
+// Hooks around a nested part learn that it has failed even where its function ignored the error of a trigger.
+func TestNestHookLearnsOfAnIgnoredFailure(t *testing.T) {
+	t.Parallel()
+	b := newBank()
+	var told error
+	b.schema.OnWrite(&hook{
+		after:  func(*engine.Tx, engine.Change) error { return errBoom },
+		nested: func(_ *engine.Tx, run func() error) error { told = run(); return told },
+	})
+	db := enginetest.Open(t, b.schema)
+	update(t, db, func(tx *engine.Tx) error {
+		err := tx.Nested(func(tx *engine.Tx) error {
+			_, _ = b.accounts.Insert(tx, account{Owner: "ann"})
+			return nil
+		})
+		if !errors.Is(err, errBoom) {
+			t.Errorf("the part: %v, want what its trigger failed with", err)
+		}
+		return nil
+	})
+	if !errors.Is(told, errBoom) {
+		t.Errorf("the hook was told %v, want what the trigger failed with", told)
+	}
+}

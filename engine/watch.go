@@ -24,18 +24,18 @@ type watches struct {
 	log      []publication // ascending; what was published lately
 	logKeys  int
 	floor    Timestamp // the log is whole above it
+	most     window
 	watchers map[int]func(Timestamp)
 	nextID   int
 }
 
-// The window of the log, in groups and in keys. A watch of an evaluation from before it fires at once.
-const (
-	watchLogGroups = 8 << 10
-	watchLogKeys   = 1 << 20
-)
+// window bounds the log. A watch of an evaluation from before it fires at once.
+type window struct{ groups, keys int }
+
+var watchWindow = window{groups: 8 << 10, keys: 1 << 20}
 
 func newWatches(head Timestamp, seed uint64) *watches {
-	return &watches{index: interval.NewIndex[*Watch](partition, seed), floor: head, watchers: map[int]func(Timestamp){}}
+	return &watches{index: interval.NewIndex[*Watch](partition, seed), floor: head, most: watchWindow, watchers: map[int]func(Timestamp){}}
 }
 
 // Watch calls touched once when a commit newer than the evaluation has written into what it read: from the committer's
@@ -117,7 +117,7 @@ func (ws *watches) publish(news []publication) {
 		}
 	}
 	cut := 0
-	for len(ws.log)-cut > watchLogGroups || ws.logKeys > watchLogKeys && cut < len(ws.log) {
+	for len(ws.log)-cut > ws.most.groups || ws.logKeys > ws.most.keys && cut < len(ws.log) {
 		ws.logKeys -= len(ws.log[cut].touched)
 		ws.floor = ws.log[cut].ts
 		ws.log[cut].touched = nil

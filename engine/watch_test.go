@@ -155,6 +155,37 @@ func TestWatchFromBeforeTheWindow(t *testing.T) {
 	}
 }
 
+// What has left the log counts as touched, whether it left for the number of groups or for that of keys.
+func TestWatchFromBeforeTheLogWasCut(t *testing.T) {
+	t.Parallel()
+	for name, bounds := range map[string][2]int{"groups": {4, 1 << 20}, "keys": {1 << 20, 12}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newWatchedBank()
+			db := enginetest.Open(t, b.schema)
+			engine.SetWatchWindow(db, bounds[0], bounds[1])
+			inside := evaluate(t, db, "bank:range", `{"from":10,"to":20}`)
+			b.open(t, db, "inside", 15)
+			elsewhere := evaluate(t, db, "bank:range", `{"from":100,"to":200}`)
+			for i := range 3 {
+				b.open(t, db, fmt.Sprint(i), 50)
+			}
+			fired := 0
+			db.Watch(elsewhere, func() { fired++ }).Stop()
+			if fired != 0 {
+				t.Error("fired although the log tells that nothing of it was written")
+			}
+			for i := range 3 {
+				b.open(t, db, fmt.Sprint(3+i), 50)
+			}
+			db.Watch(inside, func() { fired++ })
+			if fired != 1 {
+				t.Error("did not fire for a write that the log has forgotten")
+			}
+		})
+	}
+}
+
 // Under load no watch misses a commit: whoever has not been told has the current result.
 func TestNoWatchIsMissed(t *testing.T) {
 	t.Parallel()
