@@ -13,7 +13,7 @@ func (o Options) checkSpace(least int64) error {
 	if o.MinFree < 0 {
 		return nil
 	}
-	free, err := freeSpace(o.Dir)
+	free, _, err := diskSpace(o.Dir)
 	if err != nil {
 		return fmt.Errorf("badgerstore: free space of %s: %w", o.Dir, err)
 	}
@@ -27,7 +27,8 @@ func (o Options) checkSpace(least int64) error {
 // that the log has been added to; most file systems make the name durable with the content, and are not bound to.
 type folderEntries struct {
 	dir    string
-	synced time.Time // the folder's time of change at the last sync; zero when that was too recent to tell
+	flush  func(dir string) error // makes the names in a folder durable
+	synced time.Time              // the folder's time of change at the last sync; zero when that was too recent to tell
 }
 
 // stampGrain is more than the granularity of the times of change that file systems keep. Two changes within it may have the
@@ -45,7 +46,7 @@ func (e *folderEntries) sync() error {
 		return nil
 	}
 	settled := time.Since(changed) > stampGrain // before the sync, so that a change during it counts as later
-	if err := syncFolder(e.dir); err != nil {
+	if err := e.flush(e.dir); err != nil {
 		return err
 	}
 	e.synced = time.Time{}

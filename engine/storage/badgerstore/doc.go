@@ -24,6 +24,7 @@
 //   - Damage to a key in a table, rather than to a value, can make Get miss it without an error. [Store.Verify] finds it.
 //   - A disk that is full kills the process, because Badger writes through mapped memory. Commit says ErrFull well before,
 //     below Options.MinFree, and Open below a quarter of it; somebody else may fill the rest. Nothing acknowledged is lost.
+//     A disk of less than 100 MiB has little room above the default of that mark.
 //   - Damage that Open reports as ErrCorrupt is reported, not mended: Badger has cut off by then what it could not read.
 //   - A folder on a network file system is only as safe as its locks and its fsync.
 //   - One process, one store, one folder: ErrLocked otherwise.

@@ -4,17 +4,42 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
+
 	"github.com/mimosadb/mimosa/engine/storage"
 )
 
 // FreeSpace is what the store sees of a folder's disk.
 func FreeSpace(t *testing.T, dir string) int64 {
 	t.Helper()
-	n, err := freeSpace(dir)
+	n, _, err := diskSpace(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// DefaultMinFree is the mark of free space for a disk of a size.
+func DefaultMinFree(size int64) int64 { return defaultMinFree(size) }
+
+// MinFree is the mark of free space in force.
+func MinFree(s *Store) int64 { return s.opts.MinFree }
+
+// InForce are the options that Badger runs with.
+func InForce(s *Store) badger.Options { return s.db.Opts() }
+
+// BeforeFolderSync has a function called whenever the store makes the names in its folder durable. When that returns an
+// error, they are not, and the store gets the error.
+func BeforeFolderSync(s *Store, f func() error) {
+	<-s.turn
+	defer func() { s.turn <- struct{}{} }()
+	flush := s.names.flush
+	s.names.flush = func(dir string) error {
+		if err := f(); err != nil {
+			return err
+		}
+		return flush(dir)
+	}
 }
 
 // Wrap and Unwrap are the two directions of a stored row.

@@ -40,6 +40,13 @@ func openLocked(o Options) (*Store, error) {
 	if err := checkFormat(o.Dir); err != nil {
 		return nil, err
 	}
+	if o.MinFree == 0 {
+		_, size, err := diskSpace(o.Dir)
+		if err != nil {
+			return nil, fmt.Errorf("badgerstore: size of the disk of %s: %w", o.Dir, err)
+		}
+		o.MinFree = defaultMinFree(size)
+	}
 	// Opening writes too: what write-ahead logs hold becomes tables. It may go below the mark, or no full disk could be opened
 	// and cleared, but not to where writing kills.
 	if err := o.checkSpace(o.MinFree / 4); err != nil {
@@ -62,7 +69,7 @@ func openLocked(o Options) (*Store, error) {
 	}
 	s := &Store{
 		db: db, opts: o, log: o.Logger, mark: mark,
-		names: folderEntries{dir: o.Dir},
+		names: folderEntries{dir: o.Dir, flush: syncFolder},
 		turn:  make(chan struct{}, 1),
 		pins:  map[storage.Timestamp]int{},
 	}

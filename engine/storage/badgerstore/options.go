@@ -20,7 +20,9 @@ type Options struct {
 	// ErrCorrupt. Never set it for data that somebody relies on.
 	Relaxed bool
 	// MinFree is how many bytes must be free on the disk for a Commit: below, it is refused with ErrFull. Badger writes through
-	// mapped memory, so that a disk that is really full kills the process. 256 MiB when zero, nothing when negative.
+	// mapped memory, so that a disk that is really full kills the process. When zero, a quarter of the disk, but no more than
+	// 256 MiB and no less than 48 MiB, below which the tables that memory is written out to may not fit. Nothing is checked
+	// when negative, nor on systems other than Linux, macOS, FreeBSD.
 	MinFree int64
 	// Clock tells the time that timestamps follow; time.Now when nil. It may step back, timestamps do not.
 	Clock func() time.Time
@@ -28,17 +30,22 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+const defaultDir = "mimosa-data"
+
+// Between a look at the free space and the next, one group goes to a write-ahead log, each memory table may become a table,
+// and a compaction may write what it merges before it removes what it has merged. That is what must fit below the mark:
+// leastMinFree is for the first two and little more, mostMinFree for all with much to spare.
 const (
-	defaultDir     = "mimosa-data"
-	defaultMinFree = 256 << 20
+	leastMinFree = 3 * memTableSize
+	mostMinFree  = 16 * memTableSize
 )
+
+// defaultMinFree is the mark for a disk of a size in bytes.
+func defaultMinFree(size int64) int64 { return min(mostMinFree, max(leastMinFree, size/4)) }
 
 func (o Options) withDefaults() Options {
 	if o.Dir == "" {
 		o.Dir = defaultDir
-	}
-	if o.MinFree == 0 {
-		o.MinFree = defaultMinFree
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now

@@ -4,11 +4,11 @@ package badgerstore
 
 import "syscall"
 
-// freeSpace returns how many bytes an unprivileged process may still write to the folder's disk.
-func freeSpace(dir string) (int64, error) {
+// diskSpace returns how many bytes an unprivileged process may still write to the folder's disk, and how many the disk has.
+func diskSpace(dir string) (free, size int64, err error) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return int64(s.Bavail) * int64(s.Bsize), nil
+	return int64(s.Bavail) * int64(s.Bsize), int64(s.Blocks) * int64(s.Bsize), nil
 }
