@@ -187,7 +187,10 @@ export class MimosaClient<Api extends ApiTypes = AnyApi> {
     return this.#queries.watch(name, args) as Watch<Returns<Api["queries"], Name>>;
   }
 
-  /** The query's present result; waits while offline. Rejects with the query's error, or with `closed`. */
+  /**
+   * The query's result as of now, watched or not: it holds every write that anybody was told of before the call. Waits
+   * while offline. Rejects with the query's error, or with `closed`.
+   */
   query<Name extends Names<Api["queries"]>>(
     name: Name, ...[args]: ArgsOf<Api["queries"], Name>
   ): Promise<Returns<Api["queries"], Name>> {

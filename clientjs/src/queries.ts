@@ -90,14 +90,15 @@ export class Queries {
     };
   }
 
-  /** The query's result, as new as this socket has it or will have it next. */
+  /**
+   * The query's result as of now. It is asked even where the same query is watched: what is known of that may be from
+   * before a write that somebody else has been told of.
+   */
   once(path: string, args: unknown): Promise<Value> {
     return new Promise((resolve, reject) => {
       const [encoded, token] = name(path, args);
       if (this.#ended) return reject(this.#ended.error);
-      const query = this.#use(token, path, encoded);
-      query.readers.add({ resolve, reject });
-      if (query.current) this.#answer(query);
+      this.#use(`${this.#nextId} ${token}`, path, encoded).readers.add({ resolve, reject });
     });
   }
 
