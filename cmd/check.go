@@ -9,7 +9,8 @@ import (
 	"runtime/debug"
 )
 
-// check opens the database, which recovers it from a crash, and compares documents with indexes.
+// check opens the database, which recovers it from a crash, compares documents with indexes, and has the store read all that
+// it keeps.
 func (p *program) check(ctx context.Context) error {
 	if err := p.checkData(); err != nil {
 		return err

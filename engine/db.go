@@ -233,6 +233,7 @@ const (
 // maintain lets the store reclaim old versions. It belongs to the database and ends with it.
 func (db *DB) maintain() {
 	defer db.calls.Done()
+	db.calls.Go(db.scrub)
 	tick := time.NewTicker(compactInterval)
 	defer tick.Stop()
 	for {

@@ -26,6 +26,14 @@ type Options struct {
 	Store storage.Store
 	// Durability applies to the embedded store.
 	Durability Durability
+	// MinFreeBytes is how much space must be free on the disk of Dir for a mutation: below, it fails with [storage.ErrFull],
+	// and queries go on. A disk that is really full would kill the process. When zero, a quarter of the disk, but no more than
+	// 256 MiB and no less than 48 MiB. Negative is without a check. It applies to the embedded store.
+	MinFreeBytes int64
+	// ScrubInterval is how often a store that can ([storage.Verifier]; the embedded one can) is read as a whole in the
+	// background, in search of damage that nobody has met yet. Each fault is one line of the log at level ERROR. Once a day
+	// when zero, the first time an hour after Open or sooner; never when negative. DB.Check does the same at once.
+	ScrubInterval time.Duration
 	// Limits bound what one call may do; a zero field means its default.
 	Limits Limits
 	// AllowInvalid opens a database in which stored documents break a schema that has changed. They can be read, and are

@@ -298,7 +298,8 @@ func (db *DB) commitRaw(ctx context.Context, rows []storage.Write) error {
 }
 
 // Check reads all documents and index entries of the newest published state and returns every fault that it finds, joined:
-// documents that do not decode or that break their schema, index entries that are missing, wrong or doubled.
+// documents that do not decode or that break their schema, index entries that are missing, wrong or doubled. A store that is a
+// [storage.Verifier] is read as a whole besides: what is damaged in old versions, in the log, or so that it is not found any more.
 func (db *DB) Check(ctx context.Context) error {
 	if err := db.begin(); err != nil {
 		return err
@@ -319,7 +320,7 @@ func (db *DB) Check(ctx context.Context) error {
 			return errors.Join(append(faults, err)...)
 		}
 	}
-	return errors.Join(faults...)
+	return errors.Join(append(faults, db.storeFaults(ctx)...)...)
 }
 
 func documentFaults(snap storage.Snapshot, c *collection) (faults []error) {

@@ -132,6 +132,8 @@ type Budget interface {
 
 // Verifier is implemented by a store that can check what it has stored.
 type Verifier interface {
-	// Verify reads everything and returns ErrCorrupt at the first damage it meets. It runs beside other work.
+	// Verify reads everything and returns an ErrCorrupt for each damage that it finds, joined by errors.Join; where there is no
+	// end of it, as many as tell how bad it is. It runs beside other work. One that ctx or Close has ended returns why, beside
+	// what it had found until then.
 	Verify(ctx context.Context) error
 }

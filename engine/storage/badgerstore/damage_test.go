@@ -276,6 +276,51 @@ func TestDamagedTable(t *testing.T) {
 	}
 }
 
+// TestAllDamagedRows: Verify names every row that is damaged, in whatever version.
+func TestAllDamagedRows(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := mustOpen(t, badgerstore.Options{Dir: dir})
+	mustCommit(t, s, 1, "first", "second", "third")
+	mustCommit(t, s, 2, "third")
+	mustClose(t, s)
+	damage(t, dir, "*.sst", "value of first in group 1.")
+	damage(t, dir, "*.sst", "value of third in group 1.") // not the newest
+	s = mustOpen(t, badgerstore.Options{Dir: dir})
+	err := s.Verify(t.Context())
+	if !errors.Is(err, storage.ErrCorrupt) {
+		t.Fatalf("verify: %v, want ErrCorrupt", err)
+	}
+	for _, part := range []string{"tables", `"dfirst"`, `"dthird"`} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%s is not in: %v", part, err)
+		}
+	}
+	if strings.Contains(err.Error(), `"dsecond"`) {
+		t.Errorf("a sound row is in: %v", err)
+	}
+}
+
+// TestManyDamagedRows: nobody reads a list without an end.
+func TestManyDamagedRows(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := mustOpen(t, badgerstore.Options{Dir: dir})
+	var keys []string
+	for i := range 150 {
+		keys = append(keys, fmt.Sprintf("key %03d", i))
+	}
+	mustCommit(t, s, 1, keys...)
+	mustClose(t, s)
+	for _, key := range keys {
+		damage(t, dir, "*.sst", "value of "+key+" in group 1.")
+	}
+	err := mustOpen(t, badgerstore.Options{Dir: dir}).Verify(t.Context())
+	if n := strings.Count(fmt.Sprint(err), ": checksum: "); n != 100 || !strings.Contains(err.Error(), "more than 100") {
+		t.Errorf("%d damaged rows are named: %v", n, err)
+	}
+}
+
 // TestDamagedKey flips a bit of a key in a table, which a checksum of values cannot see on every path; Verify does.
 func TestDamagedKey(t *testing.T) {
 	t.Parallel()
