@@ -95,7 +95,7 @@ test("the school refuses what it should, and nothing of it is left", async (t) =
   const [mine, other] = [await roomOf(client, "go"), await roomOf(client, "music")];
   const refused: [string, string, string][] = [
     [other._id, "let me in", "forbidden"], [mine._id, "", "invalid"], [mine._id, "x".repeat(2001), "invalid"],
-    [mine._id, "   ", "invalid"], ["nonsense", "x", "invalid"],
+    ["nonsense", "x", "invalid"],
   ];
   for (const [room, text, code] of refused) {
     assert.equal(dataOf(await failureOf(client.mutation(send, { room, text }))).code, code, text.slice(0, 20));
