@@ -27,7 +27,10 @@ type Call struct {
 	Internal bool
 }
 
-// RequestID names one mutation of one client session. Session is at most 64 bytes.
+// RequestID names one mutation of one client session. Session is at most 64 bytes. The numbers of a session should ascend.
+//
+// What the mutation gave is kept for 30 days. A resend after that fails with code unknown as long as the session is in use, and
+// is not run; of a session that has not been used for so long nothing is known any more.
 type RequestID struct {
 	Session string
 	Request uint64

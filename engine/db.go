@@ -234,6 +234,7 @@ const (
 func (db *DB) maintain() {
 	defer db.calls.Done()
 	db.calls.Go(db.scrub)
+	db.calls.Go(db.prune)
 	tick := time.NewTicker(compactInterval)
 	defer tick.Stop()
 	for {

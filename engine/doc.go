@@ -47,7 +47,9 @@
 //     state that is not on disk yet. Who begins afterwards sees it, queries included.
 //   - What is stored satisfies the collection's schema and its unique indexes; what a function gets as arguments satisfies
 //     theirs. Opening a database with a schema that stored documents break is refused, see [Options.AllowInvalid].
-//   - A mutation that is sent with a [RequestID] takes effect once, however often it is sent, across restarts too.
+//   - A mutation that is sent with a [RequestID] takes effect once, however often it is sent, across restarts too. Its result is
+//     kept for 30 days. After that a resend is refused with code unknown and not run, as long as its session is in use; of a
+//     session that has committed nothing for 30 days nothing is known any more.
 //   - A [Watch] fires when a commit has written into what its evaluation read. It may fire without a difference in the result;
 //     it does not miss one.
 //   - Timestamps never go back: not by a restart, nor by a clock that is set back.

@@ -18,6 +18,7 @@ const (
 	CodeConflict        Code = "conflict"        // the call contradicts an earlier one
 	CodeTooLarge        Code = "too_large"       // a limit was exceeded; see LimitError
 	CodeBusy            Code = "busy"            // try again later
+	CodeUnknown         Code = "unknown"         // the request is so old that whether it took effect is not known; see RequestID
 	CodeInternal        Code = "internal"        // anything that was not meant for the client
 )
 
@@ -99,6 +100,8 @@ func (e *Error) Is(target error) bool {
 		return e.Code == CodeAlreadyExists
 	case ErrInvalid:
 		return e.Code == CodeInvalid
+	case ErrOutcomeUnknown:
+		return e.Code == CodeUnknown
 	}
 	return false
 }
@@ -122,7 +125,8 @@ var (
 	ErrInsideFunction = errors.New("engine: View and Update cannot be called inside a function")
 	// ErrNotUnique says that One found more than one document.
 	ErrNotUnique = errors.New("engine: more than one document has these values")
-	// ErrOutcomeUnknown says that whether the mutation took effect could not be told.
+	// ErrOutcomeUnknown says that whether the mutation took effect could not be told. Every error of code unknown matches it:
+	// sending the same request again then gives the same error, while otherwise a resend tells what became of it.
 	ErrOutcomeUnknown = errors.New("engine: outcome of the mutation is unknown")
 )
 

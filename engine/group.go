@@ -40,7 +40,7 @@ func buildGroup(group []*member) (storage.Group, []string) {
 		}
 		kept++
 		for _, w := range m.writes {
-			if w.Key[0] == spaceSession {
+			if isRecord(w) {
 				rows.add(w)
 				continue
 			}

@@ -140,7 +140,8 @@ func callerKey(p Principal) string {
 }
 
 // lookupRequest finds the record of a request and the timestamp of its group, zero when it is not durable yet. The point
-// enters the read set: of two sends that race, the second is run again and finds the first.
+// enters the read set: of two sends that race, the second is run again and finds the first. It fails with errForgotten where
+// there may have been a record that was pruned. A row is found as long as the snapshot has it, even if it is going to be.
 func (t *txn) lookupRequest(r RequestID) (*requestRecord, storage.Timestamp, error) {
 	key := requestKey(r)
 	t.reads.AddPoint([]byte(key))
@@ -149,8 +150,7 @@ func (t *txn) lookupRequest(r RequestID) (*requestRecord, storage.Timestamp, err
 		return rec, 0, err
 	}
 	prefix := sessionPrefix(r.Session)
-	hi := append(prefix[:len(prefix)-1:len(prefix)-1], 1)
-	for kv, err := range t.snap.Scan([]byte(key), hi, false, 1) {
+	for kv, err := range t.snap.Scan([]byte(key), sessionEnd(prefix), false, 1) {
 		if err != nil {
 			return nil, 0, err
 		}
@@ -169,7 +169,11 @@ func (t *txn) lookupRequest(r RequestID) (*requestRecord, storage.Timestamp, err
 			return nil, 0, errSessionRow
 		}
 	}
-	return nil, 0, nil
+	mark, marked, err := t.watermark(prefix)
+	if err == nil && marked && r.Request <= mark {
+		err = errForgotten
+	}
+	return nil, 0, err
 }
 
 // recordRequest adds the record of a mutation to its transaction.
