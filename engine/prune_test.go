@@ -219,6 +219,24 @@ func TestPruneConflictsWithARunningMutation(t *testing.T) {
 	}
 }
 
+// Nobody has to ask for it: an open database prunes soon after Open, and from time to time.
+func TestPruningIsDoneByItself(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCounters()
+		db, store, clock := openCalendar(t, c.schema)
+		for _, session := range []string{"first", "second"} {
+			mutate(t, db, addCall(t, session, 1, addArgs{Name: "a"}))
+			clock.pass(31 * day)
+			time.Sleep(2 * time.Hour) // of the bubble
+			synctest.Wait()
+			if n := sessionRows(t, store); n != 0 {
+				t.Errorf("%s: %d rows are left", session, n)
+			}
+		}
+	})
+}
+
 // A session that is used through another database on the same store is not forgotten, although this one has not heard of it.
 func TestPruneOfASessionUsedElsewhere(t *testing.T) {
 	t.Parallel()
