@@ -2,6 +2,7 @@ package badgerstore_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -291,7 +292,7 @@ func TestAllDamagedRows(t *testing.T) {
 	if !errors.Is(err, storage.ErrCorrupt) {
 		t.Fatalf("verify: %v, want ErrCorrupt", err)
 	}
-	for _, part := range []string{"tables", `"dfirst"`, `"dthird"`} {
+	for _, part := range []string{".sst: ", `"dfirst"`, `"dthird"`} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%s is not in: %v", part, err)
 		}
@@ -318,6 +319,57 @@ func TestManyDamagedRows(t *testing.T) {
 	err := mustOpen(t, badgerstore.Options{Dir: dir}).Verify(t.Context())
 	if n := strings.Count(fmt.Sprint(err), ": checksum: "); n != 100 || !strings.Contains(err.Error(), "more than 100") {
 		t.Errorf("%d damaged rows are named: %v", n, err)
+	}
+}
+
+// TestDamagedTableIndex damages the end of a table, where Badger keeps what is where. Verify says so, and does not panic.
+func TestDamagedTableIndex(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := mustOpen(t, badgerstore.Options{Dir: dir})
+	mustCommit(t, s, 1, "a", "b")
+	mustClose(t, s)
+	s = mustOpen(t, badgerstore.Options{Dir: dir})
+	paths, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	if err != nil || len(paths) != 1 {
+		t.Fatalf("tables %v, %v", paths, err)
+	}
+	b, err := os.ReadFile(paths[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, back := range []int{1, 5, 9, 13, 17, 40, 80} {
+		f, err := os.OpenFile(paths[0], os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, flip := range []byte{0x10, 0} {
+			if _, err := f.WriteAt([]byte{b[len(b)-back] ^ flip}, int64(len(b)-back)); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Verify(t.Context()); errors.Is(err, storage.ErrCorrupt) != (flip != 0) {
+				t.Errorf("%d bytes from the end, flipped by %d: %v", back, flip, err)
+			}
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestVerifyHeedsItsContext: whoever closes a database does not wait for all of it to be read.
+func TestVerifyHeedsItsContext(t *testing.T) {
+	t.Parallel()
+	s := mustOpen(t, badgerstore.Options{Dir: t.TempDir()})
+	mustCommit(t, s, 1, "a")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Verify(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, storage.ErrCorrupt) {
+		t.Errorf("verify that was cancelled: %v", err)
+	}
+	mustClose(t, s)
+	if err := s.Verify(t.Context()); !errors.Is(err, storage.ErrClosed) {
+		t.Errorf("verify of a closed store: %v, want ErrClosed", err)
 	}
 }
 
