@@ -12,6 +12,8 @@ import (
 func failure(err error) *wire.Failure {
 	var e *engine.Error
 	switch {
+	case forgotten(err):
+		_ = errors.As(err, &e)
 	case errors.Is(err, engine.ErrOutcomeUnknown):
 		e = engine.Errorf(engine.CodeInternal, "whether the mutation took effect is not known")
 	case !errors.As(err, &e):
@@ -35,11 +37,18 @@ func failed(c engine.Code, format string, a ...any) *wire.Failure {
 	return failure(engine.Errorf(c, format, a...))
 }
 
+// forgotten says that an error answers a request that is too old to tell what became of it: it never will be told, so that
+// this is the answer, unlike other unknown outcomes, of which the next send hears.
+func forgotten(err error) bool {
+	var e *engine.Error
+	return errors.As(err, &e) && e.Code == engine.CodeUnknown
+}
+
 // cutOff says that an error tells nothing about whether a mutation took effect, so that it must not be answered: the client
 // sends the mutation again on its next socket, and the record of its session says what became of it.
 func (s *Server) cutOff(err error) bool {
-	return errors.Is(err, engine.ErrClosed) || errors.Is(err, engine.ErrFailed) || errors.Is(err, engine.ErrOutcomeUnknown) ||
-		s.ctx.Err() != nil
+	return errors.Is(err, engine.ErrClosed) || errors.Is(err, engine.ErrFailed) ||
+		errors.Is(err, engine.ErrOutcomeUnknown) && !forgotten(err) || s.ctx.Err() != nil
 }
 
 // logLines returns what a function logged as clients print it, and nothing outside development.

@@ -165,6 +165,9 @@ func TestResentMutationTakesEffectOnce(t *testing.T) {
 	// Another call under the same number is not answered with somebody else's result.
 	c.mutate(7, "notes:add", `{"room":"r","text":"b"}`)
 	c.expect("M 7 !conflict")
+	// That nobody will ever know what became of a request is an answer: sent again, it would be the same.
+	c.mutate(9, "fails:mutation", `{"code":"unknown"}`)
+	c.expect("M 9 !unknown")
 	// Failures are not remembered.
 	c.mutate(8, "fails:mutation", `{"code":"busy"}`)
 	c.mutate(8, "notes:add", `{"room":"r","text":"c"}`)
