@@ -76,7 +76,7 @@ func explainData(err error, dir string) error {
 
 // explainFull says that the disk is full and what to do. The store refuses to write before nothing is left.
 func explainFull(dir string) error {
-	return fmt.Errorf("there is too little disk space left for the data folder %s; free 256 MiB or more, or choose another folder with --data", dir)
+	return fmt.Errorf("there is too little disk space left for the data folder %s; free a quarter of the disk, or 256 MiB of a large one, or choose another folder with --data", dir)
 }
 
 // isPermission also knows what Badger says of its own files, of which it keeps the text alone.
