@@ -300,31 +300,27 @@ func (d *decoder) list(n *node, v reflect.Value, c byte, depth int) error {
 }
 
 func (d *decoder) mapping(n *node, v reflect.Value, c byte, depth int) error {
-	if err := d.enter('{', c, depth, "is not an object"); err != nil {
-		return err
-	}
-	v.Set(reflect.MakeMap(n.typ))
-	for first := true; ; first = false {
-		name, more, ok := d.member(first)
-		if !ok {
-			return syntaxErr()
-		}
-		if !more {
-			return nil
-		}
+	made := reflect.MakeMap(n.typ)
+	err := d.members(c, depth, func(name []byte) error {
 		elem := reflect.New(n.typ.Elem()).Elem()
 		if err := d.value(n.elem, elem, depth+1); err != nil {
 			return under(err, string(name))
 		}
-		v.SetMapIndex(reflect.ValueOf(string(name)).Convert(n.typ.Key()), elem)
+		made.SetMapIndex(reflect.ValueOf(string(name)).Convert(n.typ.Key()), elem)
+		return nil
+	})
+	if err == nil {
+		v.Set(made)
 	}
+	return err
 }
 
-func (d *decoder) object(n *node, v reflect.Value, c byte, depth int) error {
+// members reads an object and calls each where a member's value begins; each must read the value. name may share the memory
+// of the input.
+func (d *decoder) members(c byte, depth int, each func(name []byte) error) error {
 	if err := d.enter('{', c, depth, "is not an object"); err != nil {
 		return err
 	}
-	next := 0
 	for first := true; ; first = false {
 		name, more, ok := d.member(first)
 		if !ok {
@@ -333,10 +329,15 @@ func (d *decoder) object(n *node, v reflect.Value, c byte, depth int) error {
 		if !more {
 			return nil
 		}
-		if err := d.field(n, v, name, &next, depth); err != nil {
+		if err := each(name); err != nil {
 			return err
 		}
 	}
+}
+
+func (d *decoder) object(n *node, v reflect.Value, c byte, depth int) error {
+	next := 0
+	return d.members(c, depth, func(name []byte) error { return d.field(n, v, name, &next, depth) })
 }
 
 // field reads the value of one member of a struct. Members mostly come in the order of the fields, so next says where to look
@@ -373,18 +374,8 @@ func (d *decoder) field(n *node, v reflect.Value, name []byte, next *int, depth 
 }
 
 func (d *decoder) doc(n *node, v reflect.Value, c byte, depth int) error {
-	if err := d.enter('{', c, depth, "is not an object"); err != nil {
-		return err
-	}
 	next := 0
-	for first := true; ; first = false {
-		name, more, ok := d.member(first)
-		if !ok {
-			return syntaxErr()
-		}
-		if !more {
-			return nil
-		}
+	return d.members(c, depth, func(name []byte) error {
 		switch string(name) {
 		case memberID:
 			text, err := d.string(d.next())
@@ -399,11 +390,10 @@ func (d *decoder) doc(n *node, v reflect.Value, c byte, depth int) error {
 			}
 			v.Field(1).Set(reflect.ValueOf(fromMillis(ms)))
 		default:
-			if err := d.field(n.elem, v.Field(2), name, &next, depth); err != nil {
-				return err
-			}
+			return d.field(n.elem, v.Field(2), name, &next, depth)
 		}
-	}
+		return nil
+	})
 }
 
 // fromMillis gives the instant of a _creationTime, to the microsecond.
