@@ -132,33 +132,38 @@ func addNotes(b testing.TB, c *websocket.Conn, n, window int, name string) {
 	}
 }
 
+// run adds b.N notes over sockets, shared out among them; socket i writes to room(i).
+func run(b *testing.B, sockets, window int, room func(i int) string) {
+	web := newServer(b)
+	var clients sync.WaitGroup
+	conns := make([]*websocket.Conn, sockets)
+	for i := range conns {
+		conns[i] = connect(b, web, i)
+	}
+	b.ResetTimer()
+	for i, c := range conns {
+		n := b.N / sockets
+		if i < b.N%sockets {
+			n++
+		}
+		clients.Go(func() { addNotes(b, c, n, window, room(i)) })
+	}
+	clients.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "mutations/s")
+}
+
 // BenchmarkMutations adds notes over sockets, each note durable before it is answered. "counted" has a trigger that keeps one
 // hot counter a socket; the op is one mutation.
 func BenchmarkMutations(b *testing.B) {
 	for _, counted := range []bool{false, true} {
+		room := func(int) string { return "uncounted" }
+		if counted {
+			room = func(i int) string { return fmt.Sprint("room", i) }
+		}
 		for _, sockets := range []int{1, 8, 64} {
 			for _, window := range []int{1, 16} {
 				b.Run(fmt.Sprintf("counted=%v/sockets=%d/window=%d", counted, sockets, window), func(b *testing.B) {
-					web := newServer(b)
-					var clients sync.WaitGroup
-					conns := make([]*websocket.Conn, sockets)
-					for i := range conns {
-						conns[i] = connect(b, web, i)
-					}
-					b.ResetTimer()
-					for i, c := range conns {
-						n := b.N / sockets
-						if i < b.N%sockets {
-							n++
-						}
-						name := "uncounted"
-						if counted {
-							name = fmt.Sprint("room", i)
-						}
-						clients.Go(func() { addNotes(b, c, n, window, name) })
-					}
-					clients.Wait()
-					b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "mutations/s")
+					run(b, sockets, window, room)
 				})
 			}
 		}
@@ -168,24 +173,7 @@ func BenchmarkMutations(b *testing.B) {
 // BenchmarkHotCounter lets sockets add notes to one room, whose counter every mutation writes.
 func BenchmarkHotCounter(b *testing.B) {
 	for _, sockets := range []int{1, 64} {
-		b.Run(fmt.Sprintf("sockets=%d", sockets), func(b *testing.B) {
-			web := newServer(b)
-			var clients sync.WaitGroup
-			conns := make([]*websocket.Conn, sockets)
-			for i := range conns {
-				conns[i] = connect(b, web, i)
-			}
-			b.ResetTimer()
-			for i, c := range conns {
-				n := b.N / sockets
-				if i < b.N%sockets {
-					n++
-				}
-				clients.Go(func() { addNotes(b, c, n, 16, "hot") })
-			}
-			clients.Wait()
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "mutations/s")
-		})
+		b.Run(fmt.Sprintf("sockets=%d", sockets), func(b *testing.B) { run(b, sockets, 16, func(int) string { return "hot" }) })
 	}
 }
 
