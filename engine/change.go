@@ -16,6 +16,7 @@ const (
 	Delete
 )
 
+// String returns "create", "update" or "delete".
 func (o Op) String() string {
 	switch o {
 	case Create:

@@ -21,6 +21,7 @@ const (
 	KindAction
 )
 
+// String returns "query", "mutation" or "action".
 func (k Kind) String() string {
 	switch k {
 	case KindQuery:

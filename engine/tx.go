@@ -35,23 +35,51 @@ type ReadTx struct{ t *txn }
 // Tx is a read-write transaction. Nothing of it is visible outside until it commits, whole.
 type Tx struct{ t *txn }
 
-func (r *ReadTx) Context() context.Context     { return r.t.ctx }
-func (r *ReadTx) Now() time.Time               { return r.t.now() }
-func (r *ReadTx) Rand() *rand.Rand             { return r.t.random() }
-func (r *ReadTx) Identity() (*Identity, error) { return r.t.identity(r) }
-func (r *ReadTx) Log(format string, a ...any)  { r.t.logf(format, a...) }
-func (r *ReadTx) Local(key any) any            { return r.t.local(key) }
-func (r *ReadTx) SetLocal(key, value any)      { r.t.setLocal(key, value) }
-func (r *ReadTx) reader() *txn                 { return r.t }
+// Context: see [Reader].
+func (r *ReadTx) Context() context.Context { return r.t.ctx }
 
-func (tx *Tx) Context() context.Context     { return tx.t.ctx }
-func (tx *Tx) Now() time.Time               { return tx.t.now() }
-func (tx *Tx) Rand() *rand.Rand             { return tx.t.random() }
+// Now: see [Reader].
+func (r *ReadTx) Now() time.Time { return r.t.now() }
+
+// Rand: see [Reader].
+func (r *ReadTx) Rand() *rand.Rand { return r.t.random() }
+
+// Identity: see [Reader].
+func (r *ReadTx) Identity() (*Identity, error) { return r.t.identity(r) }
+
+// Log: see [Reader].
+func (r *ReadTx) Log(format string, a ...any) { r.t.logf(format, a...) }
+
+// Local: see [Reader].
+func (r *ReadTx) Local(key any) any { return r.t.local(key) }
+
+// SetLocal: see [Reader].
+func (r *ReadTx) SetLocal(key, value any) { r.t.setLocal(key, value) }
+
+func (r *ReadTx) reader() *txn { return r.t }
+
+// Context: see [Reader].
+func (tx *Tx) Context() context.Context { return tx.t.ctx }
+
+// Now: see [Reader].
+func (tx *Tx) Now() time.Time { return tx.t.now() }
+
+// Rand: see [Reader].
+func (tx *Tx) Rand() *rand.Rand { return tx.t.random() }
+
+// Identity: see [Reader].
 func (tx *Tx) Identity() (*Identity, error) { return tx.t.identity(tx) }
-func (tx *Tx) Log(format string, a ...any)  { tx.t.logf(format, a...) }
-func (tx *Tx) Local(key any) any            { return tx.t.local(key) }
-func (tx *Tx) SetLocal(key, value any)      { tx.t.setLocal(key, value) }
-func (tx *Tx) reader() *txn                 { return tx.t }
+
+// Log: see [Reader].
+func (tx *Tx) Log(format string, a ...any) { tx.t.logf(format, a...) }
+
+// Local: see [Reader].
+func (tx *Tx) Local(key any) any { return tx.t.local(key) }
+
+// SetLocal: see [Reader].
+func (tx *Tx) SetLocal(key, value any) { tx.t.setLocal(key, value) }
+
+func (tx *Tx) reader() *txn { return tx.t }
 
 // ReadOnly returns a view of the same transaction that cannot write.
 func (tx *Tx) ReadOnly() *ReadTx { return &ReadTx{tx.t} }
