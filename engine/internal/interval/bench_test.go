@@ -149,9 +149,8 @@ func BenchmarkSet(b *testing.B) {
 		written = append(written, benchKey(i, 300))
 	}
 	b.ReportAllocs()
-	var s interval.Set
 	for b.Loop() {
-		s.Reset()
+		var s interval.Set
 		s.Add(lo, hi)
 		for _, d := range documents {
 			s.AddPoint(d)

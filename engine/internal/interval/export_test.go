@@ -3,6 +3,7 @@ package interval
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"math/bits"
 	"strings"
 )
@@ -90,4 +91,19 @@ func check[W comparable](n *node[W], above, below *span, level int, errs *[]erro
 		bad("nobody watches it")
 	}
 	return 1 + check(n.left, above, &n.span, level+1, errs) + check(n.right, &n.span, below, level+1, errs)
+}
+
+// Ranges yields the ranges from the lowest to the highest. A nil hi is no bound.
+func (s *Set) Ranges() iter.Seq2[[]byte, []byte] {
+	return func(yield func(lo, hi []byte) bool) {
+		for _, sp := range s.view() {
+			var hi []byte
+			if sp.hi != "" {
+				hi = []byte(sp.hi)
+			}
+			if !yield([]byte(sp.lo), hi) {
+				return
+			}
+		}
+	}
 }

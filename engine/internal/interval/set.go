@@ -1,16 +1,9 @@
 package interval
 
-import (
-	"iter"
-	"slices"
-)
+import "slices"
 
-const (
-	// minTail is how many ranges may wait to be sorted in, however small the set is.
-	minTail = 64
-	// maxKept is for how many ranges Reset keeps memory: one large transaction must not make a pool of sets large for good.
-	maxKept = 1024
-)
+// minTail is how many ranges may wait to be sorted in, however small the set is.
+const minTail = 64
 
 // Set is a set of keys made of half-open ranges: a read set. Its zero value is empty and ready for use; a nil *Set reads as
 // an empty one. The bounds given to it are copied, so the caller may reuse its slices. A Set is not to be copied once in use.
@@ -46,28 +39,6 @@ func (s *Set) AddPoint(key []byte) {
 		return
 	}
 	s.push(makePoint(key))
-}
-
-// AddSet adds all keys of o, which is not changed except that it may be sorted. Nothing is copied but the outline.
-func (s *Set) AddSet(o *Set) {
-	if s == o {
-		return
-	}
-	for _, sp := range o.view() {
-		s.push(sp)
-	}
-}
-
-// Reset empties the set for reuse, keeping its memory unless that is much. It takes back a Seal. What was added to an Index stays there
-// and can then no longer be removed by this set.
-func (s *Set) Reset() {
-	s.sorted = 0
-	if cap(s.spans) > maxKept {
-		s.spans = nil
-		return
-	}
-	clear(s.spans)
-	s.spans = s.spans[:0]
 }
 
 // push adds a span that holds a key.
@@ -137,40 +108,6 @@ func (s *Set) Empty() bool { return s == nil || len(s.spans) == 0 }
 // Len returns the number of ranges left after merging those that overlap or meet.
 func (s *Set) Len() int { return len(s.view()) }
 
-// Ranges yields the ranges from the lowest to the highest; they neither overlap nor meet. A nil hi is no bound. The slices
-// are copies and belong to the receiver. The set must not be changed meanwhile.
-func (s *Set) Ranges() iter.Seq2[[]byte, []byte] {
-	return func(yield func(lo, hi []byte) bool) {
-		for _, sp := range s.view() {
-			var hi []byte
-			if sp.hi != "" {
-				hi = []byte(sp.hi)
-			}
-			if !yield([]byte(sp.lo), hi) {
-				return
-			}
-		}
-	}
-}
-
-// Overlaps tells whether a key lies in both sets. It takes a search in the larger set for each range of the smaller.
-func (s *Set) Overlaps(o *Set) bool {
-	few, many := s.view(), o.view()
-	if len(few) > len(many) {
-		few, many = many, few
-	}
-	for _, sp := range few {
-		many = many[firstEndingAfter(many, sp.lo):]
-		if len(many) == 0 {
-			return false
-		}
-		if sp.hi == "" || many[0].lo < sp.hi {
-			return true
-		}
-	}
-	return false
-}
-
 // find returns the index of the last of sorted spans that starts at or below key, or -1.
 func find(spans []span, key []byte) int {
 	lo, hi := 0, len(spans) // spans before lo start at or below key, spans from hi on above it
@@ -189,18 +126,4 @@ func find(spans []span, key []byte) int {
 func contains(spans []span, key []byte) bool {
 	i := find(spans, key)
 	return i >= 0 && before(key, spans[i].hi)
-}
-
-// firstEndingAfter returns the index of the first of sorted, disjoint spans that ends above key, or their number.
-func firstEndingAfter(spans []span, key string) int {
-	lo, hi := 0, len(spans)
-	for lo < hi {
-		mid := int(uint(lo+hi) >> 1)
-		if end := spans[mid].hi; end != "" && end <= key {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo
 }

@@ -30,14 +30,6 @@ func (b bounds) empty() bool { return b.hi != nil && bytes.Compare(b.lo, b.hi) >
 
 func (b bounds) isPoint() bool { return b.hi != nil && bytes.Equal(b.hi, append(bytes.Clone(b.lo), 0)) }
 
-func (b bounds) overlaps(o bounds) bool {
-	later := b.lo // the later of the two starts lies in both, if anything does
-	if bytes.Compare(o.lo, later) > 0 {
-		later = o.lo
-	}
-	return !b.empty() && !o.empty() && b.holds(later) && o.holds(later)
-}
-
 func holds(list []bounds, key []byte) bool {
 	return slices.ContainsFunc(list, func(b bounds) bool { return b.holds(key) })
 }
@@ -134,39 +126,16 @@ func TestSetAgainstModel(t *testing.T) {
 	draw := newDraws()
 	rapid.Check(t, func(t *rapid.T) {
 		var s interval.Set
-		for range rapid.IntRange(1, 2).Draw(t, "lives") {
-			s.Reset()
-			var model []bounds
-			for range rapid.IntRange(1, 4).Draw(t, "steps") {
-				list := draw.ranges.Draw(t, "ranges")
-				model = append(model, list...)
-				if rapid.Bool().Draw(t, "by set") {
-					s.AddSet(add(new(interval.Set), list...))
-				} else {
-					add(&s, list...)
-				}
-				if rapid.Bool().Draw(t, "look") {
-					checkSet(t, &s, model, rapid.SliceOfN(draw.key, 0, 5).Draw(t, "keys"))
-				}
+		var model []bounds
+		for range rapid.IntRange(1, 4).Draw(t, "steps") {
+			list := draw.ranges.Draw(t, "ranges")
+			model = append(model, list...)
+			add(&s, list...)
+			if rapid.Bool().Draw(t, "look") {
+				checkSet(t, &s, model, rapid.SliceOfN(draw.key, 0, 5).Draw(t, "keys"))
 			}
-			checkSet(t, &s, model, nil)
 		}
-	})
-}
-
-func TestSetOverlapsAgainstModel(t *testing.T) {
-	t.Parallel()
-	draw := newDraws()
-	rapid.Check(t, func(t *rapid.T) {
-		a, b := draw.ranges.Draw(t, "a"), draw.ranges.Draw(t, "b")
-		want := slices.ContainsFunc(a, func(x bounds) bool { return slices.ContainsFunc(b, x.overlaps) })
-		s, o := add(new(interval.Set), a...), add(new(interval.Set), b...)
-		if got := s.Overlaps(o); got != want {
-			t.Fatalf("%v overlaps %v: %v", a, b, got)
-		}
-		if got := o.Overlaps(s); got != want {
-			t.Fatalf("%v overlaps %v: %v", b, a, got)
-		}
+		checkSet(t, &s, model, nil)
 	})
 }
 
@@ -198,13 +167,11 @@ func TestSetEdges(t *testing.T) {
 	}
 	var none *interval.Set
 	none.Seal()
-	if !none.Empty() || none.Len() != 0 || none.Contains(nil) || none.Overlaps(add(new(interval.Set), bounds{})) {
+	if !none.Empty() || none.Len() != 0 || none.Contains(nil) {
 		t.Error("a nil set is not empty")
 	}
 	all := add(new(interval.Set), bounds{})
-	all.AddSet(none)
-	all.AddSet(all)
-	if !all.Contains(nil) || !all.Overlaps(all) || all.Overlaps(none) || all.Len() != 1 {
+	if !all.Contains(nil) || all.Len() != 1 {
 		t.Error("a set of all keys does not hold them")
 	}
 }
@@ -239,7 +206,7 @@ func TestSealedSetIsSafeForReaders(t *testing.T) {
 		wg.Go(func() {
 			index := interval.NewIndex[int](0, 1)
 			index.Add(&s, 1)
-			if !s.Contains([]byte{1}) || s.Contains([]byte{2}) || s.Len() != 50 || len(ranges(&s)) != 50 || !s.Overlaps(&s) {
+			if !s.Contains([]byte{1}) || s.Contains([]byte{2}) || s.Len() != 50 || len(ranges(&s)) != 50 {
 				t.Error("a sealed set changed")
 			}
 		})
