@@ -132,7 +132,11 @@ func filled(b *testing.B) (*blog, *engine.DB, []engine.ID[post]) {
 	b.Helper()
 	g := newBlog()
 	db, _ := openBench(b, g.schema)
-	var ids []engine.ID[post]
+	return g, db, g.fill(b, db)
+}
+
+func (g *blog) fill(b *testing.B, db *engine.DB) (ids []engine.ID[post]) {
+	b.Helper()
 	update(b, db, func(tx *engine.Tx) error {
 		for i := range 1000 {
 			id, err := g.posts.Insert(tx, post{Author: "somebody", Slug: fmt.Sprintf("post-%04d", i), Text: benchText})
@@ -143,7 +147,7 @@ func filled(b *testing.B) (*blog, *engine.DB, []engine.ID[post]) {
 		}
 		return nil
 	})
-	return g, db, ids
+	return ids
 }
 
 func BenchmarkGet(b *testing.B) {
@@ -257,6 +261,27 @@ func BenchmarkValidation(b *testing.B) {
 			b.StopTimer()
 			close(stop)
 			wg.Wait()
+		})
+	}
+}
+
+// A query that lists a thousand documents, decoded and encoded again or forwarded as they are stored.
+func BenchmarkList1000(b *testing.B) {
+	g := newBlog()
+	engine.Query(g.schema, "list:decoded", func(r *engine.ReadTx, _ struct{}) ([]*engine.Doc[post], error) { return g.bySlug.Scan(r).Collect() })
+	engine.Query(g.schema, "list:stored", func(r *engine.ReadTx, _ struct{}) ([]engine.Stored[post], error) {
+		return g.bySlug.Scan(r).Stored().Collect()
+	})
+	db, _ := openBench(b, g.schema)
+	g.fill(b, db)
+	for _, name := range []string{"decoded", "stored"} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for range b.N {
+				if _, err := db.RunQuery(context.Background(), engine.Call{Function: "list:" + name}); err != nil {
+					b.Fatal(err)
+				}
+			}
 		})
 	}
 }

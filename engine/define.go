@@ -58,6 +58,13 @@ func (s *Schema) typeOptions() doctype.Options {
 			}
 			return reflect.Zero(t).Interface().(docMarker).docValue(), true
 		},
+		Stored: func(t reflect.Type) (reflect.Type, func(any, []byte), bool) {
+			if t.Kind() != reflect.Struct || !reflect.PointerTo(t).Implements(reflect.TypeFor[storedMarker]()) || t.NumField() != 2 || t.Field(0).Name != "raw" {
+				return nil, nil, false
+			}
+			doc, value := reflect.New(t).Interface().(storedMarker).stands()
+			return doc, func(ptr any, raw []byte) { ptr.(storedMarker).set(raw, s.byType[value]) }, true
+		},
 		Int64: reflect.TypeFor[Int64](),
 		CheckID: func(target reflect.Type, id string) bool {
 			c := s.byType[target]

@@ -73,25 +73,36 @@ func (s *Scan[T]) Filter(keep func(*Doc[T]) bool) *Scan[T] {
 // Docs yields the documents. The error, if any, comes last and ends it.
 func (s *Scan[T]) Docs() iter.Seq2[*Doc[T], error] {
 	return func(yield func(*Doc[T], error) bool) {
-		if s.q.limited && s.q.limit < 1 && s.q.err == nil {
-			return
-		}
-		n := 0
-		err := s.q.run(func(raw []byte) (bool, error) {
-			d, err := decodeDoc[T](s.q.coll, raw)
-			if err != nil {
-				return false, err
-			}
-			if s.filter != nil && !s.filter(d) {
-				return true, nil
-			}
-			n++
-			return yield(d, nil) && (!s.q.limited || n < s.q.limit), nil
-		})
-		if err != nil {
+		stopped, err := s.each(true, func(_ []byte, d *Doc[T]) bool { return yield(d, nil) })
+		if err != nil && !stopped {
 			yield(nil, err)
 		}
 	}
+}
+
+// each calls fn with the documents that the scan yields until it wants no more, which is told by stopped. They are decoded
+// where decode is set or a filter looks at them, and are nil otherwise.
+func (s *Scan[T]) each(decode bool, fn func(raw []byte, d *Doc[T]) (more bool)) (stopped bool, err error) {
+	if s.q.limited && s.q.limit < 1 && s.q.err == nil {
+		return false, nil
+	}
+	n := 0
+	err = s.q.run(func(raw []byte) (bool, error) {
+		var d *Doc[T]
+		if decode || s.filter != nil {
+			var err error
+			if d, err = decodeDoc[T](s.q.coll, raw); err != nil {
+				return false, err
+			}
+		}
+		if s.filter != nil && !s.filter(d) {
+			return true, nil
+		}
+		n++
+		stopped = !fn(raw, d)
+		return !stopped && (!s.q.limited || n < s.q.limit), nil
+	})
+	return stopped, err
 }
 
 // Collect returns all documents; none is an empty slice.
@@ -135,11 +146,9 @@ func (s *Scan[T]) Unique() (*Doc[T], error) {
 // Count returns how many documents there are. It reads them all.
 func (s *Scan[T]) Count() (int, error) {
 	n := 0
-	for _, err := range s.Docs() {
-		if err != nil {
-			return 0, err
-		}
-		n++
+	_, err := s.each(false, func([]byte, *Doc[T]) bool { n++; return true })
+	if err != nil {
+		return 0, err
 	}
 	return n, nil
 }

@@ -104,6 +104,12 @@ func (d *decoder) value(n *node, v reflect.Value, depth int) error {
 		return d.object(n, v, c, depth)
 	case kindDoc:
 		return d.doc(n, v, c, depth)
+	case kindStored:
+		raw, err := d.span(depth)
+		if err != nil {
+			return err
+		}
+		n.set(v.Addr().Interface(), append([]byte(nil), raw...))
 	case kindAny:
 		x, err := d.any(c, depth)
 		if err != nil {

@@ -105,6 +105,12 @@ func (e *encoder) value(n *node, v reflect.Value, depth int) error {
 		e.buf = append(e.buf, '}')
 	case kindDoc:
 		return e.doc(n, v, depth)
+	case kindStored:
+		raw := v.Field(0).Bytes()
+		if len(raw) == 0 {
+			return valueErr(ruleType, fmt.Sprintf("is a %s that no document was read into", n.typ))
+		}
+		e.buf = append(e.buf, raw...)
 	case kindAny:
 		return e.any(v, depth)
 	case kindRaw:
@@ -205,6 +211,9 @@ func (e *encoder) list(n *node, v reflect.Value, depth int) error {
 	if depth >= maxDepth {
 		return valueErr(ruleRange, msgDepth)
 	}
+	if n.elem.kind == kindStored {
+		e.grow(v)
+	}
 	e.buf = append(e.buf, '[')
 	for i := range v.Len() {
 		if i > 0 {
@@ -216,6 +225,15 @@ func (e *encoder) list(n *node, v reflect.Value, depth int) error {
 	}
 	e.buf = append(e.buf, ']')
 	return nil
+}
+
+// grow makes room for a list of stored documents: they are most of what a result holds, and are copied once.
+func (e *encoder) grow(v reflect.Value) {
+	size := 2
+	for i := range v.Len() {
+		size += v.Index(i).Field(0).Len() + 1
+	}
+	e.buf = slices.Grow(e.buf, size)
 }
 
 func (e *encoder) mapping(n *node, v reflect.Value, depth int) error {

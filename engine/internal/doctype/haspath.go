@@ -11,7 +11,7 @@ import (
 func (t *Type) HasPath(path string) error {
 	n := t.root
 	for name := range strings.SplitSeq(path, ".") {
-		for n.kind == kindPointer || n.kind == kindDoc {
+		for n.kind == kindPointer || n.kind == kindDoc || n.kind == kindStored {
 			n = n.elem
 		}
 		switch n.kind {

@@ -28,6 +28,7 @@ const (
 	kindMap
 	kindStruct
 	kindDoc
+	kindStored // a document as its JSON
 	kindAny
 	kindRaw  // json.RawMessage
 	kindJSON // by its own MarshalJSON and UnmarshalJSON
@@ -38,9 +39,10 @@ const (
 type node struct {
 	typ    reflect.Type
 	kind   kind
-	elem   *node        // of pointers, slices, arrays, map values; the value of a Doc
-	target reflect.Type // of an ID
-	fields []field      // of a struct
+	elem   *node                     // of pointers, slices, arrays, map values; the value of a Doc; the Doc of a stored one
+	set    func(ptr any, raw []byte) // of a stored one
+	target reflect.Type              // of an ID
+	fields []field                   // of a struct
 	byName map[string]int
 }
 
@@ -215,6 +217,9 @@ func (b *builder) special(n *node, where string) bool {
 		}
 		return true
 	}
+	if b.stored(n, where) {
+		return true
+	}
 	switch n.typ {
 	case b.o.Int64:
 		n.kind = kindInt64
@@ -229,6 +234,29 @@ func (b *builder) special(n *node, where string) bool {
 		b.fail(where, "type json.Number cannot travel; float64, int64 and any can")
 	default:
 		return false
+	}
+	return true
+}
+
+// stored recognises documents in the bytes that they are stored in.
+func (b *builder) stored(n *node, where string) bool {
+	if b.o.Stored == nil || n.typ.Kind() != reflect.Struct {
+		return false
+	}
+	doc, set, ok := b.o.Stored(n.typ)
+	if !ok {
+		return false
+	}
+	n.kind, n.set = kindStored, set
+	if n.typ.NumField() == 0 || n.typ.Field(0).Type != reflect.TypeFor[[]byte]() {
+		b.fail(where, "type %s does not begin with its bytes", n.typ)
+	}
+	if !b.o.Result {
+		b.fail(where, "type %s can be in a result only", n.typ)
+	}
+	n.elem = b.build(doc, where)
+	if n.elem.kind != kindDoc {
+		b.fail(where, "type %s stands for %s, which is not a document", n.typ, doc)
 	}
 	return true
 }

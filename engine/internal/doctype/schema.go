@@ -161,6 +161,8 @@ func (d *describer) mapped(t reflect.Type) *jsonschema.Schema {
 			d.docs = append(d.docs, n)
 		}
 		return &jsonschema.Schema{Ref: "#/$defs/" + name}
+	case kindStored:
+		return d.mapped(n.elem.typ)
 	case kindJSON:
 		if !ownSchema(t) {
 			return &jsonschema.Schema{}

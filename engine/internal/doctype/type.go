@@ -14,6 +14,10 @@ type Options struct {
 	IDTarget func(t reflect.Type) (target reflect.Type, ok bool)
 	// Doc reports whether t is a document: a struct of an id, the creation time and the value, in this order.
 	Doc func(t reflect.Type) (value reflect.Type, ok bool)
+	// Stored reports whether t is a document in the very bytes that it is stored in: a struct whose first field is a []byte with
+	// the wire JSON of doc, which is a type that Doc recognises. Encode copies the bytes, and the schema is that of doc. set makes
+	// what ptr, a pointer to a t, points to one of raw, which is its to keep. Only results may hold such documents.
+	Stored func(t reflect.Type) (doc reflect.Type, set func(ptr any, raw []byte), ok bool)
 	// Int64 is the integer type that travels as $integer.
 	Int64 reflect.Type
 	// CheckID reports whether an id is well-formed and of target's collection. It is called while validating, possibly by
