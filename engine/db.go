@@ -243,8 +243,8 @@ func (db *DB) maintain() {
 			return
 		case <-tick.C:
 		}
-		floor := Timestamp(max(0, db.clock().Add(-keepVersions).UnixNano()))
-		if err := db.store.Compact(db.life, min(floor, db.Published())); err != nil && db.life.Err() == nil {
+		floor := min(Timestamp(max(0, db.clock().Add(-keepVersions).UnixNano())), db.Published())
+		if err := db.store.Compact(db.life, storage.Floors{Versions: floor, Log: floor}); err != nil && db.life.Err() == nil {
 			db.logger.Error("old versions could not be reclaimed", "error", err)
 		}
 	}

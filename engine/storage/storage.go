@@ -43,6 +43,10 @@ type Group struct {
 	Cancel bool
 }
 
+// Floors say what Compact need not keep: versions that only readers below Versions could see, and the log up to Log. A Log
+// above Versions counts as Versions.
+type Floors struct{ Versions, Log Timestamp }
+
 // LogEntry is one committed group as the log remembers it.
 type LogEntry struct {
 	Timestamp Timestamp
@@ -106,18 +110,19 @@ type Store interface {
 	// reopen it. ctx is heeded until build is called, not after. The store reads the group's slices and keeps none of them.
 	// build may read the store, but calling Commit, Compact or Close from it is a deadlock.
 	Commit(ctx context.Context, id GroupID, build func(missed []LogEntry) (Group, error)) (Timestamp, error)
-	// Outcome returns the timestamp of a committed group, or ErrUnknownGroup. It remembers groups above the floor of the last
-	// effective Compact; what lies at or below that is unknown.
+	// Outcome returns the timestamp of a committed group, or ErrUnknownGroup. It remembers groups above the log's floor, as
+	// Compact has last raised it; what lies at or below that is unknown.
 	Outcome(ctx context.Context, id GroupID) (Timestamp, error)
 	// Tail yields the groups committed after a timestamp, up to the head at the start of the iteration, in order, none
 	// missing, or ErrTooOld when the log no longer reaches back so far. After the head or above it there are none. While an
 	// iteration runs, Compact spares the entries it has yet to yield. The sequence may be iterated more than once.
 	Tail(ctx context.Context, after Timestamp) iter.Seq2[LogEntry, error]
-	// Compact allows the store to drop versions and log entries that only readers below floor could ask for: afterwards At and
-	// Tail below it are refused with ErrTooOld. The newest version of a key stays, and so does all that an open snapshot can
-	// see: the floor that takes effect is the lowest of floor, the head and the oldest open snapshot, and it never goes back.
-	// It is a permission: space may be reclaimed later.
-	Compact(ctx context.Context, floor Timestamp) error
+	// Compact allows the store to drop versions and log entries that only readers below the floors could ask for: afterwards At
+	// below Floors.Versions and Tail below Floors.Log are refused with ErrTooOld. The newest version of a key stays, and so
+	// does all that an open snapshot or a running Tail can see: the floor of versions that takes effect is the lowest of
+	// Floors.Versions, the head and the oldest open snapshot; the log's is the lowest of Floors.Log, the floor of versions and
+	// what running iterations have yet to yield. Neither ever goes back. It is a permission: space may be reclaimed later.
+	Compact(ctx context.Context, floors Floors) error
 	// Close waits for a running Commit, then releases the store. Everything on it and on its open snapshots and iterations
 	// fails with ErrClosed afterwards. A second Close does nothing and returns nil.
 	Close() error
@@ -128,6 +133,22 @@ type Budget interface {
 	// Budget returns how many writes and how many bytes of keys, values and Log one group may hold. A group within both is
 	// never refused for its size; a larger one may be, with ErrTooLarge.
 	Budget() (writes int, bytes int64)
+}
+
+// LargeBudget is implemented by a store that also takes groups beyond its Budget. It writes them in several steps, and all or
+// nothing all the same; that costs about three times the writing, and other commits wait meanwhile.
+type LargeBudget interface {
+	// LargeBudget returns what Budget does, for such a group. A group within both bounds is never refused for its size, whether
+	// or not it is within Budget; a larger one may be, with ErrTooLarge.
+	LargeBudget() (writes int, bytes int64)
+}
+
+// Advancer is implemented by a store whose clock can be moved on.
+type Advancer interface {
+	// Advance makes the head at least ts, durably, and all later timestamps lie above it, whatever the clock says. It commits
+	// nothing. It is for data that was moved from elsewhere, whose timestamps must not come again. A ts below the head changes
+	// nothing; one that a clock could not tell, after the year 2262, is an error.
+	Advance(ctx context.Context, ts Timestamp) error
 }
 
 // Verifier is implemented by a store that can check what it has stored.

@@ -10,16 +10,16 @@ import (
 // dropAtOnce is how many groups are dropped from the log in one transaction: few enough for a Commit that waits its turn.
 const dropAtOnce = 256
 
-// Compact implements [storage.Store]. It makes the new floor durable before it drops anything, so that a reopened store
+// Compact implements [storage.Store]. It makes the new floors durable before it drops anything, so that a reopened store
 // refuses what may be gone. Versions go when Badger next rewrites the tables they are in. When ctx ends, or the process does,
-// the floor holds all the same, and what is left to drop is dropped by a later Compact.
-func (s *Store) Compact(ctx context.Context, floor storage.Timestamp) error {
+// the floors hold all the same, and what is left to drop is dropped by a later Compact.
+func (s *Store) Compact(ctx context.Context, floors storage.Floors) error {
 	if err := s.usable(ctx); err != nil {
 		return err
 	}
 	s.compacting.Lock()
 	defer s.compacting.Unlock()
-	version, err := s.raiseFloor(ctx, floor)
+	version, err := s.raiseFloors(ctx, floors)
 	if err != nil || version == 0 {
 		return err
 	}
@@ -31,35 +31,41 @@ func (s *Store) Compact(ctx context.Context, floor storage.Timestamp) error {
 	}
 }
 
-// raiseFloor refuses new readers below the floor and makes that durable. It returns the timestamp under which the floor is
+// raiseFloors refuses new readers below the floors and makes that durable. It returns the timestamp under which the floors are
 // stored, zero when there is nothing to do.
-func (s *Store) raiseFloor(ctx context.Context, floor storage.Timestamp) (version storage.Timestamp, err error) {
+func (s *Store) raiseFloors(ctx context.Context, floors storage.Floors) (version storage.Timestamp, err error) {
 	if err := s.takeTurn(ctx); err != nil {
 		return 0, err
 	}
 	defer s.giveTurn()
 	s.mu.Lock()
-	floor = min(floor, s.head)
+	floors.Versions = min(floors.Versions, s.head)
 	for ts := range s.pins {
-		floor = min(floor, ts)
+		floors.Versions = min(floors.Versions, ts)
 	}
-	if floor <= s.floor {
+	floors.Versions = max(floors.Versions, s.floors.Versions)
+	floors.Log = min(floors.Log, floors.Versions)
+	for ts := range s.logPins {
+		floors.Log = min(floors.Log, ts)
+	}
+	floors.Log = max(floors.Log, s.floors.Log)
+	if floors == s.floors {
 		s.mu.Unlock()
 		return 0, nil
 	}
-	s.floor = floor
+	s.floors = floors
 	s.mu.Unlock()
 
 	version = s.nextTimestamp()
-	if err := s.writeMeta(floorKey, floor, version); err != nil {
+	if err := s.writeMeta(floorKey, version, floors.Versions, floors.Log); err != nil {
 		return 0, err
 	}
-	s.db.SetDiscardTs(uint64(floor))
+	s.db.SetDiscardTs(uint64(floors.Versions))
 	return version, nil
 }
 
-// dropLog removes some of the log rows at or below the floor, and the outcomes of their groups. The newest group's row stays:
-// it says where the clock stands and what the next group follows. The rows are deleted under the floor's own timestamp, which
+// dropLog removes some of the log rows at or below its floor, and the outcomes of their groups. The newest group's row stays:
+// it says where the clock stands and what the next group follows. The rows are deleted under the floors' own timestamp, which
 // is above theirs. It reports whether there may be more.
 func (s *Store) dropLog(ctx context.Context, version storage.Timestamp) (more bool, err error) {
 	if err := s.takeTurn(ctx); err != nil {
@@ -67,7 +73,7 @@ func (s *Store) dropLog(ctx context.Context, version storage.Timestamp) (more bo
 	}
 	defer s.giveTurn()
 	s.mu.Lock()
-	end := min(s.floor+1, s.newest)
+	end := min(s.floors.Log+1, s.newest)
 	s.mu.Unlock()
 	if s.dropped >= end {
 		return false, nil

@@ -77,7 +77,7 @@ func runChild(mode, dir string) error {
 			}
 			fmt.Println("ack", n, ts)
 			if n%50 == 0 {
-				if err := s.Compact(ctx, ts); err != nil {
+				if err := s.Compact(ctx, storage.Floors{Versions: ts, Log: ts}); err != nil {
 					return err
 				}
 			}

@@ -441,7 +441,7 @@ func TestPoisoned(t *testing.T) {
 		"head":    func() error { _, err := s.Head(t.Context()); return err },
 		"at":      func() error { _, err := s.At(t.Context(), 0); return err },
 		"outcome": func() error { _, err := s.Outcome(t.Context(), crashID(1)); return err },
-		"compact": func() error { return s.Compact(t.Context(), 1) },
+		"compact": func() error { return s.Compact(t.Context(), storage.Floors{Versions: 1, Log: 1}) },
 		"verify":  func() error { return s.Verify(t.Context()) },
 		"tail": func() (last error) {
 			for _, err := range s.Tail(t.Context(), 0) {

@@ -39,8 +39,8 @@
 //   - A sync of the folder before a group is acknowledged whenever the folder has changed: Badger makes the content of a new
 //     write-ahead log durable, but not its name. A stat tells whether it has.
 //   - NumVersionsToKeep 1, which in managed mode counts only versions at or below the discard timestamp: the newest of those
-//     is kept, and all above. With more than 1, versions that were overwritten are never given back. The discard timestamp is the floor of Compact, which is stored and set again by Open, because
-//     Badger forgets it.
+//     is kept, and all above. With more than 1, versions that were overwritten are never given back. The discard
+//     timestamp is the versions' floor of Compact, which is stored and set again by Open, because Badger forgets it.
 //   - No checksum verification by Badger. On reading blocks it turns damage into "not found", and a compaction then drops the
 //     rows for good; on opening tables it reads the whole database. The checksum in each value does not depend on it.
 //   - Values stay in the tree up to 1 MiB, Badger's maximum. No value is longer than that, so that the value log stays empty
@@ -58,8 +58,8 @@
 //	                                                     running total of bytes, 8; number of chunks, 1; log
 //	                                                     chunk 1, 2, …: more of the log, which is cut at 1 MiB - 256
 //	g      group id, 16                       group's    empty: the version says it all
-//	m      "clock"                            itself     head that Open published, 8
-//	m      "floor"                            its own    floor of Compact, 8
+//	m      "clock"                            itself     head that Open or Advance published, 8
+//	m      "floor"                            its own    floors of Compact: of versions, 8; of the log, 8
 //
 // Numbers are big-endian. A group costs two entries beyond its writes: its log row, which is the clock as well, and its
 // outcome row. The log's newest row is never dropped, since it says where the clock stands. Versions are Badger's: it
@@ -77,7 +77,8 @@
 //
 // Besides Badger's files there are two in the folder:
 //
-//   - mimosa.format says "mimosa badgerstore format 1". It is written before Badger's first file. Open refuses a higher number
+//   - mimosa.format says "mimosa badgerstore format 2". It is written before Badger's first file. Open reads format 1,
+//     and makes it 2, and refuses a higher number
 //     with ErrNewerFormat before Badger sees the folder, and a Badger database without it with ErrForeign.
 //   - mimosa.mark holds the newest durable timestamp in two slots of 12 bytes (timestamp, CRC-32C) at offsets 0 and 512, which
 //     are written in turn after each commit, without a sync. Badger drops what follows a damaged record of a write-ahead log

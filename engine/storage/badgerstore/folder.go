@@ -1,6 +1,7 @@
 package badgerstore
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,7 +18,9 @@ const (
 
 // format is the version of all that this package writes: keyspaces, rows, files, and the way it uses Badger. A store reads
 // its own version and older ones, and refuses newer ones.
-const format = 1
+//
+// Format 2 has two floors in one row, and redo chunks: an older program would take a group that is only half applied for none.
+const format = 2
 
 const formatLine = "mimosa badgerstore format %d\n"
 
@@ -46,10 +49,7 @@ func checkFormat(dir string) error {
 		if _, err := os.Stat(filepath.Join(dir, "MANIFEST")); err == nil {
 			return fmt.Errorf("badgerstore: open %s: %w", dir, ErrForeign)
 		}
-		if err := writeFile(path, fmt.Appendf(nil, formatLine, format)); err != nil {
-			return fmt.Errorf("badgerstore: open %s: %w: %w", dir, ErrNotWritable, err)
-		}
-		return nil
+		return writeFormat(dir)
 	case err != nil:
 		return fmt.Errorf("badgerstore: open %s: %w", dir, err)
 	}
@@ -59,6 +59,18 @@ func checkFormat(dir string) error {
 	}
 	if found > format {
 		return fmt.Errorf("badgerstore: open %s: format %d, this program knows up to %d: %w", dir, found, format, ErrNewerFormat)
+	}
+	return nil
+}
+
+// writeFormat marks a folder as of this version's format, if it is not.
+func writeFormat(dir string) error {
+	path, line := filepath.Join(dir, formatFile), fmt.Appendf(nil, formatLine, format)
+	if b, err := os.ReadFile(path); err == nil && bytes.Equal(b, line) {
+		return nil
+	}
+	if err := writeFile(path, line); err != nil {
+		return fmt.Errorf("badgerstore: open %s: %w: %w", dir, ErrNotWritable, err)
 	}
 	return nil
 }

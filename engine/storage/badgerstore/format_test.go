@@ -2,6 +2,7 @@ package badgerstore_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
 
 	"github.com/mimosadb/mimosa/engine/storage"
 	"github.com/mimosadb/mimosa/engine/storage/badgerstore"
@@ -33,19 +35,87 @@ func TestFormat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Compact(t.Context(), last-1000); err != nil {
+	if err := s.Compact(t.Context(), storage.Floors{Versions: last - 1000, Log: last - 1000}); err != nil {
 		t.Fatal(err)
 	}
 	mustClose(t, s)
 
 	got := dump(t, dir)
-	path := filepath.Join("testdata", "format1.txt")
+	path := filepath.Join("testdata", "format2.txt")
 	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got != string(want) {
 		t.Errorf("the rows are\n%s, want those of %s\n%s", got, path, want)
+	}
+}
+
+// TestFormat1 opens a folder of the format before: there is one floor for versions and log, and no redo row.
+func TestFormat1(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := mustOpen(t, badgerstore.Options{Dir: dir})
+	first, second := mustCommit(t, s, 0, "a"), mustCommit(t, s, 1, "a")
+	third := mustCommit(t, s, 2, "b")
+	if err := s.Compact(t.Context(), storage.Floors{Versions: second, Log: second}); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, s)
+	toFormat1(t, dir)
+
+	for range 2 {
+		s = mustOpen(t, badgerstore.Options{Dir: dir})
+		if _, err := s.At(t.Context(), first); !errors.Is(err, storage.ErrTooOld) {
+			t.Fatalf("snapshot below the floor: %v, want ErrTooOld", err)
+		}
+		for _, err := range s.Tail(t.Context(), first) {
+			if !errors.Is(err, storage.ErrTooOld) {
+				t.Fatalf("tail below the floor: %v, want ErrTooOld", err)
+			}
+		}
+		for e, err := range s.Tail(t.Context(), second) {
+			if err != nil || e.Timestamp != third {
+				t.Fatalf("tail: group %d (%v), want %d", e.Timestamp, err, third)
+			}
+		}
+		if err := s.Verify(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, s)
+		line, err := os.ReadFile(filepath.Join(dir, "mimosa.format"))
+		if err != nil || string(line) != "mimosa badgerstore format 2\n" {
+			t.Fatalf("format file after opening: %q, %v", line, err)
+		}
+	}
+}
+
+// toFormat1 rewrites what a closed database has in another form than format 1.
+func toFormat1(t *testing.T, dir string) {
+	t.Helper()
+	db, err := badger.OpenManaged(badger.DefaultOptions(dir).WithLogger(nil).WithCompression(options.None))
+	if err != nil {
+		t.Fatal(err)
+	}
+	floor := []byte("mfloor")
+	txn := db.NewTransactionAt(1<<63, true)
+	item, err := txn.Get(floor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := item.ValueCopy(nil)
+	if err != nil || len(value) != 5+16 {
+		t.Fatalf("row of the floors: %x, %v", value, err)
+	}
+	_, row := badgerstore.Wrap('m', floor[1:], storage.Timestamp(item.Version()), value[5:13])
+	if err := txn.Set(floor, row); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(txn.CommitAt(item.Version(), nil), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "mimosa.format"), []byte("mimosa badgerstore format 1\n"), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

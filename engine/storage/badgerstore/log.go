@@ -29,10 +29,10 @@ func (s *Store) tail(ctx context.Context, after storage.Timestamp, yield func(st
 		return s.gate.check()
 	}
 	pinned := after
-	if err := s.gate.do(func() error { return s.pin(pinned) }); err != nil {
+	if err := s.gate.do(func() error { return s.pinLog(pinned) }); err != nil {
 		return err
 	}
-	defer func() { s.unpin(pinned) }()
+	defer func() { s.unpinLog(pinned) }()
 	l, err := s.openLog(head, after+1)
 	if err != nil {
 		return err
@@ -53,7 +53,7 @@ func (s *Store) tail(ctx context.Context, after storage.Timestamp, yield func(st
 		if !yield(e) {
 			return nil
 		}
-		s.repin(pinned, last) // what was yielded need not be kept for this iteration any more
+		s.repinLog(pinned, last) // what was yielded need not be kept for this iteration any more
 		pinned = last
 	}
 	return nil
@@ -159,7 +159,7 @@ func (s *Store) checkRecentLog(newest storage.Timestamp) (total uint64, err erro
 		if ts == newest {
 			total = h.total
 		}
-		if h.prev <= s.floor || total-h.total > recentBytes {
+		if h.prev <= s.floors.Log || total-h.total > recentBytes {
 			return total, nil
 		}
 		want = h.prev

@@ -71,12 +71,16 @@ func openLocked(o Options) (*Store, error) {
 		db: db, opts: o, log: o.Logger, mark: mark,
 		names: folderEntries{dir: o.Dir, flush: syncFolder},
 		turn:  make(chan struct{}, 1),
-		pins:  map[storage.Timestamp]int{},
+		pins:  map[storage.Timestamp]int{}, logPins: map[storage.Timestamp]int{},
 	}
 	s.gate.cursors = map[*cursor]struct{}{}
 	s.setBudget()
 	if err := s.restore(marked); err != nil {
 		return nil, errors.Join(fmt.Errorf("badgerstore: open %s: %w", o.Dir, err), db.Close(), mark.close())
+	}
+	// Whatever this version writes that an older one would misread is written after this.
+	if err := writeFormat(o.Dir); err != nil {
+		return nil, errors.Join(err, db.Close(), mark.close())
 	}
 	s.turn <- struct{}{}
 	return s, nil
@@ -101,14 +105,14 @@ func (s *Store) restore(marked storage.Timestamp) error {
 	if err != nil {
 		return err
 	}
-	s.floor = floor.ts
-	s.db.SetDiscardTs(uint64(s.floor))
+	s.floors = storage.Floors{Versions: floor.ts[0], Log: floor.ts[len(floor.ts)-1]} // format 1 has one for both
+	s.db.SetDiscardTs(uint64(s.floors.Versions))
 	newest, err := s.newestGroup()
 	if err != nil {
 		return err
 	}
 	s.newest = newest
-	s.last = max(newest, clock.ts, clock.written, floor.written)
+	s.last = max(newest, clock.ts[0], clock.written, floor.written)
 	if s.last < marked {
 		return fmt.Errorf("written up to %d, but only up to %d is there; restore a backup, or remove %s to accept the loss: %w",
 			marked, s.last, markFile, storage.ErrCorrupt)
@@ -128,33 +132,44 @@ func (s *Store) restore(marked storage.Timestamp) error {
 	return nil
 }
 
-// meta is a row of the store's own state: a timestamp, and the one under which it is stored.
-type meta struct{ ts, written storage.Timestamp }
+// meta is a row of the store's own state: one or two timestamps, and the one under which it is stored. All are zero where there
+// is no such row.
+type meta struct {
+	ts      []storage.Timestamp
+	written storage.Timestamp
+}
 
-func (s *Store) readMeta() (clock, floor meta, err error) {
-	for _, m := range []struct {
-		key []byte
-		to  *meta
-	}{{clockKey, &clock}, {floorKey, &floor}} {
-		r, ok, err := s.get(math.MaxUint64, spaceMeta, m.key)
-		if err != nil {
-			return clock, floor, err
-		}
-		if !ok {
-			continue
-		}
-		if len(r.payload) != 8 {
-			return clock, floor, fmt.Errorf("row %s of %d bytes: %w", m.key, len(r.payload), storage.ErrCorrupt)
-		}
-		*m.to = meta{storage.Timestamp(binary.BigEndian.Uint64(r.payload)), r.ts}
+func (s *Store) readMeta() (clock, floors meta, err error) {
+	if clock, err = s.readMetaRow(clockKey, 1); err == nil {
+		floors, err = s.readMetaRow(floorKey, 2)
 	}
-	return clock, floor, nil
+	return clock, floors, err
+}
+
+// readMetaRow reads a row of at most so many timestamps.
+func (s *Store) readMetaRow(key []byte, most int) (meta, error) {
+	r, ok, err := s.get(math.MaxUint64, spaceMeta, key)
+	if err != nil || !ok {
+		return meta{ts: make([]storage.Timestamp, 1)}, err
+	}
+	if len(r.payload) != 8 && len(r.payload) != 8*most {
+		return meta{}, fmt.Errorf("row %s of %d bytes: %w", key, len(r.payload), storage.ErrCorrupt)
+	}
+	m := meta{written: r.ts}
+	for b := r.payload; len(b) > 0; b = b[8:] {
+		m.ts = append(m.ts, storage.Timestamp(binary.BigEndian.Uint64(b)))
+	}
+	return m, nil
 }
 
 // writeMeta stores a row of the store's own state in a transaction of its own. The caller holds the turn.
-func (s *Store) writeMeta(key []byte, value, ts storage.Timestamp) error {
-	b := newBatch(s, rowSize(len(key), 8))
-	if err := b.put(spaceMeta, key, ts, binary.BigEndian.AppendUint64(nil, uint64(value))); err != nil {
+func (s *Store) writeMeta(key []byte, ts storage.Timestamp, values ...storage.Timestamp) error {
+	b := newBatch(s, rowSize(len(key), 8*len(values)))
+	var payload []byte
+	for _, v := range values {
+		payload = binary.BigEndian.AppendUint64(payload, uint64(v))
+	}
+	if err := b.put(spaceMeta, key, ts, payload); err != nil {
 		return err
 	}
 	s.last = max(s.last, ts)

@@ -84,14 +84,14 @@ func TestOpenFormats(t *testing.T) {
 	mustClose(t, mustOpen(t, badgerstore.Options{Dir: dir}))
 	path := filepath.Join(dir, "mimosa.format")
 	ours, err := os.ReadFile(path)
-	if err != nil || string(ours) != "mimosa badgerstore format 1\n" {
+	if err != nil || string(ours) != "mimosa badgerstore format 2\n" {
 		t.Fatalf("format file: %q, %v", ours, err)
 	}
 	for _, c := range []struct {
 		content string
 		want    error
 	}{
-		{"mimosa badgerstore format 2\n", badgerstore.ErrNewerFormat},
+		{"mimosa badgerstore format 3\n", badgerstore.ErrNewerFormat},
 		{"mimosa badgerstore format 2000000\n", badgerstore.ErrNewerFormat},
 		{"mimosa badgerstore format 0\n", badgerstore.ErrForeign},
 		{"mimosa badgerstore format x\n", badgerstore.ErrForeign},
@@ -154,7 +154,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatalf("get on a full disk: %q, %v, %v", kv.Value, ok, err)
 	}
 	snap.Close()
-	if err := s.Compact(t.Context(), snap.Timestamp()); err != nil { // gives space back
+	if err := s.Compact(t.Context(), storage.Floors{Versions: snap.Timestamp(), Log: snap.Timestamp()}); err != nil { // gives space back
 		t.Fatalf("compact on a full disk: %v", err)
 	}
 	mustClose(t, s)

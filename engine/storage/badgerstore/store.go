@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 
 	"github.com/dgraph-io/badger/v4"
@@ -12,8 +13,8 @@ import (
 	"github.com/mimosadb/mimosa/engine/storage"
 )
 
-// Store keeps a database in a folder. It implements [storage.Store], [storage.Budget] and [storage.Verifier] and
-// is safe for concurrent use. It is its folder's only writer, so that a build is never handed missed entries.
+// Store keeps a database in a folder. It implements [storage.Store], [storage.Budget], [storage.Verifier] and
+// [storage.Advancer] and is safe for concurrent use. It is its folder's only writer, so that a build is never handed missed entries.
 type Store struct {
 	db   *badger.DB
 	opts Options
@@ -38,15 +39,17 @@ type Store struct {
 	mu sync.Mutex // guards all below
 	// head is published; newest is the group with the highest timestamp, at or below it, zero before the first.
 	head, newest storage.Timestamp
-	// floor is where Compact stands, and pins counts what is being read at a timestamp.
-	floor storage.Timestamp
-	pins  map[storage.Timestamp]int
+	// floors are where Compact stands. pins counts the snapshots at a timestamp, and logPins the iterations over the log that
+	// have yielded it.
+	floors        storage.Floors
+	pins, logPins map[storage.Timestamp]int
 }
 
 var (
 	_ storage.Store    = (*Store)(nil)
 	_ storage.Budget   = (*Store)(nil)
 	_ storage.Verifier = (*Store)(nil)
+	_ storage.Advancer = (*Store)(nil)
 )
 
 // usable returns why nothing can be done, if so. Whether the store is open is for the gate to say.
@@ -79,7 +82,7 @@ func (s *Store) Outcome(ctx context.Context, id storage.GroupID) (storage.Timest
 		return 0, err
 	}
 	s.mu.Lock()
-	head, floor := s.head, s.floor
+	head, floor := s.head, s.floors.Log
 	s.mu.Unlock()
 	r, ok, err := s.get(head, spaceOutcome, id[:])
 	if err != nil {
@@ -117,37 +120,86 @@ func (s *Store) getIn(txn *badger.Txn, space byte, key []byte) (r row, ok bool, 
 // Budget implements [storage.Budget].
 func (s *Store) Budget() (writes int, bytes int64) { return s.maxWrites, s.maxBytes }
 
-// pin keeps Compact from dropping what can be seen at ts, which must lie between floor and head.
+// Advance implements [storage.Advancer].
+func (s *Store) Advance(ctx context.Context, ts storage.Timestamp) error {
+	if err := s.usable(ctx); err != nil {
+		return err
+	}
+	if ts > math.MaxInt64 {
+		return fmt.Errorf("badgerstore: advance to %d: no clock shows that", ts)
+	}
+	if err := s.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer s.giveTurn()
+	s.mu.Lock()
+	done := ts <= s.head
+	s.mu.Unlock()
+	if done {
+		return nil
+	}
+	if err := s.opts.checkSpace(s.opts.MinFree); err != nil {
+		return err
+	}
+	ts = max(ts, s.nextTimestamp()) // above all that was written, floors among it
+	if err := s.writeMeta(clockKey, ts, ts); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.head = ts
+	return nil
+}
+
+// pin keeps Compact from dropping versions that can be seen at ts, which must lie between floor and head.
 func (s *Store) pin(ts storage.Timestamp) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case ts > s.head:
 		return fmt.Errorf("badgerstore: snapshot at %d, head at %d: %w", ts, s.head, storage.ErrFuture)
-	case ts < s.floor:
-		return fmt.Errorf("badgerstore: at %d, kept from %d: %w", ts, s.floor, storage.ErrTooOld)
+	case ts < s.floors.Versions:
+		return fmt.Errorf("badgerstore: snapshot at %d, kept from %d: %w", ts, s.floors.Versions, storage.ErrTooOld)
 	}
 	s.pins[ts]++
 	return nil
 }
 
-// repin moves a pin forward.
-func (s *Store) repin(from, to storage.Timestamp) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.pins[to]++
-	s.unpinLocked(from)
-}
-
 func (s *Store) unpin(ts storage.Timestamp) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.unpinLocked(ts)
+	release(s.pins, ts)
 }
 
-func (s *Store) unpinLocked(ts storage.Timestamp) {
-	if s.pins[ts]--; s.pins[ts] == 0 {
-		delete(s.pins, ts)
+// pinLog keeps Compact from dropping the log above ts.
+func (s *Store) pinLog(ts storage.Timestamp) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ts < s.floors.Log {
+		return fmt.Errorf("badgerstore: log after %d, kept from %d: %w", ts, s.floors.Log, storage.ErrTooOld)
+	}
+	s.logPins[ts]++
+	return nil
+}
+
+// repinLog moves a pin forward.
+func (s *Store) repinLog(from, to storage.Timestamp) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.logPins[to]++
+	release(s.logPins, from)
+}
+
+func (s *Store) unpinLog(ts storage.Timestamp) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	release(s.logPins, ts)
+}
+
+// release counts one pin less.
+func release(pins map[storage.Timestamp]int, ts storage.Timestamp) {
+	if pins[ts]--; pins[ts] == 0 {
+		delete(pins, ts)
 	}
 }
 

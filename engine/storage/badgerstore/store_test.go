@@ -107,7 +107,7 @@ func TestSpaceIsGivenBack(t *testing.T) {
 	rounds := func(n int) {
 		for range n {
 			before, last = last, write(round)
-			if err := s.Compact(t.Context(), before); err != nil {
+			if err := s.Compact(t.Context(), storage.Floors{Versions: before, Log: before}); err != nil {
 				t.Fatal(err)
 			}
 			round++

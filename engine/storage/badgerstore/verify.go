@@ -134,7 +134,7 @@ func (s *Store) verifyRows(ctx context.Context) error {
 
 func (s *Store) verifyLog(ctx context.Context) error {
 	s.mu.Lock()
-	floor := s.floor
+	floor := s.floors.Log
 	s.mu.Unlock()
 	for _, err := range s.Tail(ctx, floor) {
 		if err != nil {

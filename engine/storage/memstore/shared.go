@@ -20,12 +20,38 @@ type Options struct {
 	// about what the embedded default store takes, so that tests in memory meet the same walls.
 	MaxWrites int
 	MaxBytes  int64
+	// LargeWrites and LargeBytes bound a group that is larger, as [storage.LargeBudget] reports them. Zero is what MaxWrites and
+	// MaxBytes say where those are given, so that there are no larger ones, and otherwise 262,144 writes and 64 MiB.
+	LargeWrites int
+	LargeBytes  int64
 }
 
 const (
-	defaultMaxWrites = 16_384
-	defaultMaxBytes  = 2 << 20
+	defaultMaxWrites   = 16_384
+	defaultMaxBytes    = 2 << 20
+	defaultLargeWrites = 256 << 10
+	defaultLargeBytes  = 64 << 20
 )
+
+func (o Options) withDefaults() Options {
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.LargeWrites <= 0 && o.MaxWrites <= 0 {
+		o.LargeWrites = defaultLargeWrites
+	}
+	if o.LargeBytes <= 0 && o.MaxBytes <= 0 {
+		o.LargeBytes = defaultLargeBytes
+	}
+	if o.MaxWrites <= 0 {
+		o.MaxWrites = defaultMaxWrites
+	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = defaultMaxBytes
+	}
+	o.LargeWrites, o.LargeBytes = max(o.LargeWrites, o.MaxWrites), max(o.LargeBytes, o.MaxBytes)
+	return o
+}
 
 // Shared is one memory that several handles may use at once. It is safe for concurrent use.
 type Shared struct {
@@ -39,7 +65,7 @@ type Shared struct {
 	log    []storage.LogEntry
 	byID   map[storage.GroupID]storage.Timestamp
 	head   storage.Timestamp
-	floor  storage.Timestamp
+	floors storage.Floors
 	// dropped is the timestamp of the newest log entry that Compact has dropped.
 	dropped storage.Timestamp
 	pins    map[storage.Timestamp]int
@@ -55,15 +81,7 @@ type state struct {
 
 // NewShared returns an empty memory.
 func NewShared(o Options) *Shared {
-	if o.Clock == nil {
-		o.Clock = time.Now
-	}
-	if o.MaxWrites <= 0 {
-		o.MaxWrites = defaultMaxWrites
-	}
-	if o.MaxBytes <= 0 {
-		o.MaxBytes = defaultMaxBytes
-	}
+	o = o.withDefaults()
 	less := func(a, b storage.KV) bool { return bytes.Compare(a.Key, b.Key) < 0 }
 	sh := &Shared{
 		opts: o,
@@ -111,8 +129,8 @@ func (sh *Shared) missed(seen storage.Timestamp) ([]storage.LogEntry, error) {
 func (sh *Shared) tail(after storage.Timestamp) ([]storage.LogEntry, error) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if after < sh.floor {
-		return nil, fmt.Errorf("memstore: log after %d, kept from %d: %w", after, sh.floor, storage.ErrTooOld)
+	if after < sh.floors.Log {
+		return nil, fmt.Errorf("memstore: log after %d, kept from %d: %w", after, sh.floors.Log, storage.ErrTooOld)
 	}
 	return sh.entriesLocked(after), nil
 }
@@ -130,8 +148,8 @@ func (sh *Shared) entriesLocked(after storage.Timestamp) []storage.LogEntry {
 
 // check refuses a group that the store does not take.
 func (sh *Shared) check(g storage.Group) error {
-	if len(g.Writes) > sh.opts.MaxWrites {
-		return fmt.Errorf("memstore: %d writes of at most %d: %w", len(g.Writes), sh.opts.MaxWrites, storage.ErrTooLarge)
+	if len(g.Writes) > sh.opts.LargeWrites {
+		return fmt.Errorf("memstore: %d writes of at most %d: %w", len(g.Writes), sh.opts.LargeWrites, storage.ErrTooLarge)
 	}
 	size := int64(len(g.Log))
 	seen := make(map[string]struct{}, len(g.Writes))
@@ -151,8 +169,8 @@ func (sh *Shared) check(g storage.Group) error {
 		seen[string(w.Key)] = struct{}{}
 		size += int64(len(w.Key))
 	}
-	if size > sh.opts.MaxBytes {
-		return fmt.Errorf("memstore: %d bytes of at most %d: %w", size, sh.opts.MaxBytes, storage.ErrTooLarge)
+	if size > sh.opts.LargeBytes {
+		return fmt.Errorf("memstore: %d bytes of at most %d: %w", size, sh.opts.LargeBytes, storage.ErrTooLarge)
 	}
 	return nil
 }
@@ -183,8 +201,8 @@ func (sh *Shared) pin(ts storage.Timestamp) (*tree, error) {
 	switch {
 	case ts > sh.head:
 		return nil, fmt.Errorf("memstore: snapshot at %d, head at %d: %w", ts, sh.head, storage.ErrFuture)
-	case ts < sh.floor:
-		return nil, fmt.Errorf("memstore: snapshot at %d, kept from %d: %w", ts, sh.floor, storage.ErrTooOld)
+	case ts < sh.floors.Versions:
+		return nil, fmt.Errorf("memstore: snapshot at %d, kept from %d: %w", ts, sh.floors.Versions, storage.ErrTooOld)
 	}
 	sh.pins[ts]++
 	return sh.states[sh.stateLocked(ts)].keys, nil
@@ -215,25 +233,27 @@ func (sh *Shared) unpin(ts storage.Timestamp) {
 	}
 }
 
-// compact drops what lies below floor, the head and every pin.
-func (sh *Shared) compact(floor storage.Timestamp) {
+// compact drops what lies below the floors, the head and every pin. Iterations over the log hold an array of their own.
+func (sh *Shared) compact(floors storage.Floors) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	floor = min(floor, sh.head)
+	floors.Versions = min(floors.Versions, sh.head)
 	for ts := range sh.pins {
-		floor = min(floor, ts)
+		floors.Versions = min(floors.Versions, ts)
 	}
-	if floor <= sh.floor {
-		return
+	if floors.Versions > sh.floors.Versions {
+		sh.floors.Versions = floors.Versions
+		sh.states = slices.Clone(sh.states[sh.stateLocked(floors.Versions):])
 	}
-	entries := sh.entriesLocked(floor)
-	for _, e := range sh.log[:len(sh.log)-len(entries)] {
-		delete(sh.byID, e.ID)
-		sh.dropped = e.Timestamp
+	if floors.Log = min(floors.Log, sh.floors.Versions); floors.Log > sh.floors.Log {
+		entries := sh.entriesLocked(floors.Log)
+		for _, e := range sh.log[:len(sh.log)-len(entries)] {
+			delete(sh.byID, e.ID)
+			sh.dropped = e.Timestamp
+		}
+		sh.floors.Log = floors.Log
+		sh.log = slices.Clone(entries) // a new array, because iterations may be reading the old one
 	}
-	sh.floor = floor
-	sh.log = slices.Clone(entries) // a new array, because iterations may be reading the old one
-	sh.states = slices.Clone(sh.states[sh.stateLocked(floor):])
 }
 
 // cloneBytes copies b; the copy of an empty or nil slice is empty, not nil.

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math"
 	"sync/atomic"
 
 	"github.com/mimosadb/mimosa/engine/storage"
 )
 
-// Store is one handle on a memory. It implements [storage.Store] and [storage.Budget] and is safe for concurrent use.
+// Store is one handle on a memory. It implements [storage.Store], [storage.Budget], [storage.LargeBudget] and
+// [storage.Advancer] and is safe for concurrent use.
 type Store struct {
 	shared   *Shared
 	closed   atomic.Bool
@@ -21,8 +23,10 @@ type Store struct {
 }
 
 var (
-	_ storage.Store  = (*Store)(nil)
-	_ storage.Budget = (*Store)(nil)
+	_ storage.Store       = (*Store)(nil)
+	_ storage.Budget      = (*Store)(nil)
+	_ storage.LargeBudget = (*Store)(nil)
+	_ storage.Advancer    = (*Store)(nil)
 )
 
 // New returns the only handle on a new, empty memory.
@@ -165,17 +169,36 @@ func (s *Store) Tail(ctx context.Context, after storage.Timestamp) iter.Seq2[sto
 }
 
 // Compact implements [storage.Store].
-func (s *Store) Compact(ctx context.Context, floor storage.Timestamp) error {
+func (s *Store) Compact(ctx context.Context, floors storage.Floors) error {
 	if err := s.usable(ctx); err != nil {
 		return err
 	}
-	s.shared.compact(floor)
+	s.shared.compact(floors)
 	return nil
 }
 
 // Budget implements [storage.Budget].
 func (s *Store) Budget() (writes int, bytes int64) {
 	return s.shared.opts.MaxWrites, s.shared.opts.MaxBytes
+}
+
+// LargeBudget implements [storage.LargeBudget].
+func (s *Store) LargeBudget() (writes int, bytes int64) {
+	return s.shared.opts.LargeWrites, s.shared.opts.LargeBytes
+}
+
+// Advance implements [storage.Advancer].
+func (s *Store) Advance(ctx context.Context, ts storage.Timestamp) error {
+	if err := s.usable(ctx); err != nil {
+		return err
+	}
+	if ts > math.MaxInt64 {
+		return fmt.Errorf("memstore: advance to %d: no clock shows that", ts)
+	}
+	s.shared.mu.Lock()
+	defer s.shared.mu.Unlock()
+	s.shared.head = max(s.shared.head, ts)
+	return nil
 }
 
 // Close implements [storage.Store]. The memory stays, for other handles and later ones.

@@ -70,6 +70,12 @@ func testBudget(t *testing.T, h Harness) {
 	}
 	s = reopen(t, h, s)
 	before, n := head(t, s), count()
+	if l, ok := s.(storage.LargeBudget); ok {
+		if writes, bytes = l.LargeBudget(); writes < 2 {
+			t.Fatalf("%d writes, and in one step more", writes)
+		}
+		few = int(bytes/storage.MaxValue) + 1
+	}
 	if bytes <= 64<<20 {
 		wantErr(t, "four times the bytes", put(many(few*4, bytes*4, 0)), storage.ErrTooLarge)
 		wantErr(t, "four times the bytes in the log", put(many(1, bytes*4, int(bytes*4)-100)), storage.ErrTooLarge)

@@ -8,7 +8,7 @@ import (
 
 func compact(t *testing.T, s storage.Store, floor storage.Timestamp) {
 	t.Helper()
-	if err := s.Compact(t.Context(), floor); err != nil {
+	if err := s.Compact(t.Context(), storage.Floors{Versions: floor, Log: floor}); err != nil {
 		t.Fatalf("compact to %d: %v", floor, err)
 	}
 }
@@ -81,4 +81,100 @@ func testCompactReopen(t *testing.T, h Harness) {
 	t4 := commit(t, s, "a=4")
 	wantTail(t, s, before, t4)
 	wantContents(t, s, t4, "a=4")
+}
+
+// testCompactFloors lets versions go and keeps the log, as one does who backs up what has changed from time to time.
+func testCompactFloors(t *testing.T, h Harness) {
+	s := open(t, h)
+	ids := make([]storage.GroupID, 6)
+	stamps := make([]storage.Timestamp, len(ids))
+	for i := range ids {
+		ids[i] = newID()
+		ts, err := s.Commit(t.Context(), ids[i], group("a=1", "b=2"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stamps[i] = ts
+	}
+	floors := func(versions, log int) {
+		t.Helper()
+		if err := s.Compact(t.Context(), storage.Floors{Versions: stamps[versions], Log: stamps[log]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(versions, log int) {
+		t.Helper()
+		for range 2 {
+			for i, id := range ids {
+				switch ts, err := s.Outcome(t.Context(), id); {
+				case i <= log:
+					wantErr(t, "outcome at or below the log's floor", err, storage.ErrUnknownGroup)
+				case err != nil || ts != stamps[i]:
+					t.Fatalf("outcome of group %d: %d, %v, want %d", i, ts, err, stamps[i])
+				}
+			}
+			wantErr(t, "snapshot below the floor of versions", atErr(t, s, stamps[versions]-1), storage.ErrTooOld)
+			wantContents(t, s, stamps[versions], "a=1 b=2")
+			wantErr(t, "tail below the log's floor", tailErr(t, s, stamps[log]-1), storage.ErrTooOld)
+			wantTail(t, s, stamps[log], stamps[log+1:]...)
+			s = reopen(t, h, s)
+		}
+	}
+	floors(3, 1)
+	want(3, 1)
+	floors(2, 2) // versions do not come back
+	want(3, 2)
+	floors(3, 5) // the log goes up to the versions
+	want(3, 3)
+	pinned := at(t, s, stamps[4])
+	floors(5, 5)
+	want(4, 4) // whoever closes the store closes the snapshot
+	pinned.Close()
+	floors(5, 0)
+	want(5, 4)
+}
+
+// testAdvance moves the clock on.
+func testAdvance(t *testing.T, h Harness) {
+	s := open(t, h)
+	a, ok := s.(storage.Advancer)
+	if !ok {
+		t.Skip("the store cannot be moved on")
+	}
+	t1 := commit(t, s, "a=1")
+	to := t1 + 3_600_000_000_000
+	for _, ts := range []storage.Timestamp{to, to - 1, 0, to} {
+		if err := a.Advance(t.Context(), ts); err != nil {
+			t.Fatal(err)
+		}
+		if got := head(t, s); got != to {
+			t.Fatalf("advanced to %d: head %d, want %d", ts, got, to)
+		}
+	}
+	wantContents(t, s, to, "a=1")
+	wantTail(t, s, t1)
+	t2 := commit(t, s, "a=2")
+	if t2 <= to {
+		t.Fatalf("a commit at %d, the head was %d", t2, to)
+	}
+	if err := a.Advance(t.Context(), t2+5); err != nil {
+		t.Fatal(err)
+	}
+	h.Clock.Step(-1e18)
+	s = reopen(t, h, s)
+	if got := head(t, s); got < t2+5 {
+		t.Fatalf("head %d after reopening, was %d", got, t2+5)
+	}
+	wantContents(t, s, t2-1, "a=1")
+	wantContents(t, s, head(t, s), "a=2")
+	wantTail(t, s, 0, t1, t2)
+	a = s.(storage.Advancer)
+	before := head(t, s)
+	if err := a.Advance(t.Context(), 1<<63); err == nil || head(t, s) != before {
+		t.Fatalf("advanced to the end of time: %v, head %d, was %d", err, head(t, s), before)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, "advance a closed store", a.Advance(t.Context(), before+1), storage.ErrClosed)
 }

@@ -119,7 +119,7 @@ func testConcurrent(t *testing.T, h Harness) {
 		if err != nil {
 			return err
 		}
-		return s.Compact(t.Context(), ts-1)
+		return s.Compact(t.Context(), storage.Floors{Versions: ts - 1, Log: ts - 1})
 	})
 	writing.Wait()
 	close(done)

@@ -67,6 +67,8 @@ func Run(t *testing.T, fresh func(t *testing.T) Harness) {
 		{"CompactKeepsTheNewest", testCompactNewest},
 		{"CompactAndTail", testCompactTail},
 		{"CompactSurvivesReopening", testCompactReopen},
+		{"CompactFloors", testCompactFloors},
+		{"Advance", testAdvance},
 		{"Close", testClose},
 		{"CloseUnderReaders", testCloseReaders},
 		{"CloseWaitsForCommit", testCloseWaits},

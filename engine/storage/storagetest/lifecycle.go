@@ -43,7 +43,7 @@ func testClose(t *testing.T, h Harness) {
 	_, err = s.Outcome(t.Context(), newID())
 	wantErr(t, "outcome", err, storage.ErrClosed)
 	wantErr(t, "tail", tailErr(t, s, 0), storage.ErrClosed)
-	wantErr(t, "compact", s.Compact(t.Context(), ts), storage.ErrClosed)
+	wantErr(t, "compact", s.Compact(t.Context(), storage.Floors{Versions: ts, Log: ts}), storage.ErrClosed)
 	_, _, err = snap.Get([]byte("a"))
 	wantErr(t, "get", err, storage.ErrClosed)
 	_, err, _ = nextKV()

@@ -71,7 +71,7 @@ func testTailHead(t *testing.T, h Harness) {
 		if t3 == 0 {
 			t3 = commit(t, s, "a=3")
 			// Nothing that this iteration has yet to yield may go away under it.
-			if err := s.Compact(t.Context(), t3); err != nil {
+			if err := s.Compact(t.Context(), storage.Floors{Versions: t3, Log: t3}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -109,7 +109,7 @@ func testOutcome(t *testing.T, h Harness) {
 	check()
 	s = reopen(t, h, s)
 	check()
-	if err := s.Compact(t.Context(), stamps[4]); err != nil {
+	if err := s.Compact(t.Context(), storage.Floors{Versions: stamps[4], Log: stamps[4]}); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -135,7 +135,7 @@ func testCompactTail(t *testing.T, h Harness) {
 		stamps = append(stamps, commit(t, s, fmt.Sprintf("k%d=%d", i%7, i)))
 	}
 	for _, n := range []int{0, 1, 500, 750, 999} {
-		if err := s.Compact(t.Context(), stamps[n]); err != nil {
+		if err := s.Compact(t.Context(), storage.Floors{Versions: stamps[n], Log: stamps[n]}); err != nil {
 			t.Fatal(err)
 		}
 		check := func() {

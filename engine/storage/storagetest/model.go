@@ -17,7 +17,8 @@ import (
 // model is the simplest store there is: all pairs of every group's time, in a list.
 type model struct {
 	groups []modelGroup
-	floor  storage.Timestamp
+	floor  storage.Timestamp // of versions
+	log    storage.Timestamp // floor of the log
 	head   storage.Timestamp
 }
 
@@ -91,7 +92,7 @@ func testModel(t *testing.T, h Harness) {
 		if m.head, err = empty(ctx, s); err != nil {
 			r.Fatal(err)
 		}
-		m.floor = m.head
+		m.floor, m.log = m.head, m.head
 		var pins []storage.Snapshot
 		defer func() {
 			for _, p := range pins {
@@ -201,6 +202,9 @@ func testModel(t *testing.T, h Harness) {
 			},
 			"tail": func(r *rapid.T) {
 				after := times(r)
+				if rapid.Bool().Draw(r, "as far as it goes") {
+					after = m.log
+				}
 				i := 0
 				for i < len(m.groups) && m.groups[i].ts <= after {
 					i++
@@ -222,7 +226,7 @@ func testModel(t *testing.T, h Harness) {
 				if _, err := s.At(ctx, m.floor-1); !errors.Is(err, storage.ErrTooOld) {
 					r.Fatalf("snapshot below the floor: %v", err)
 				}
-				for _, err := range s.Tail(ctx, m.floor-1) {
+				for _, err := range s.Tail(ctx, m.log-1) {
 					if !errors.Is(err, storage.ErrTooOld) {
 						r.Fatalf("tail below the floor: %v", err)
 					}
@@ -231,20 +235,39 @@ func testModel(t *testing.T, h Harness) {
 			"outcome": func(r *rapid.T) {
 				for _, g := range m.groups {
 					ts, err := s.Outcome(ctx, g.id)
-					if g.ts <= m.floor && !errors.Is(err, storage.ErrUnknownGroup) || g.ts > m.floor && (err != nil || ts != g.ts) {
-						r.Fatalf("outcome of the group at %d, floor %d: %d, %v", g.ts, m.floor, ts, err)
+					if g.ts <= m.log && !errors.Is(err, storage.ErrUnknownGroup) || g.ts > m.log && (err != nil || ts != g.ts) {
+						r.Fatalf("outcome of the group at %d, log from %d: %d, %v", g.ts, m.log, ts, err)
 					}
 				}
 			},
 			"compact": func(r *rapid.T) {
-				floor := times(r)
-				if err := s.Compact(ctx, floor); err != nil {
+				floors := storage.Floors{Versions: times(r), Log: times(r)}
+				if rapid.Bool().Draw(r, "all of the log") {
+					floors.Log = 0
+				}
+				if err := s.Compact(ctx, floors); err != nil {
 					r.Fatal(err)
 				}
 				for _, p := range pins {
-					floor = min(floor, p.Timestamp())
+					floors.Versions = min(floors.Versions, p.Timestamp())
 				}
-				m.floor = max(m.floor, floor)
+				m.floor = max(m.floor, floors.Versions)
+				m.log = max(m.log, min(floors.Log, m.floor))
+			},
+			"advance": func(r *rapid.T) {
+				a, ok := s.(storage.Advancer)
+				if !ok {
+					return
+				}
+				to := m.head + storage.Timestamp(rapid.IntRange(-5, 1000).Draw(r, "by"))
+				if err := a.Advance(ctx, to); err != nil {
+					r.Fatal(err)
+				}
+				now, err := s.Head(ctx)
+				if err != nil || now < to || to <= m.head && now != m.head {
+					r.Fatalf("advanced from %d to %d: head %d (%v)", m.head, to, now, err)
+				}
+				m.head = now
 			},
 			"clock": func(r *rapid.T) {
 				h.Clock.Step(time.Duration(rapid.Int64Range(-1e10, 1e10).Draw(r, "step")))
@@ -300,7 +323,7 @@ func empty(ctx context.Context, s storage.Store) (storage.Timestamp, error) {
 	if err != nil {
 		return 0, err
 	}
-	return ts, s.Compact(ctx, ts)
+	return ts, s.Compact(ctx, storage.Floors{Versions: ts, Log: ts})
 }
 
 func equalKV(a, b storage.KV) bool {
