@@ -11,7 +11,8 @@ import (
 	"github.com/mimosadb/mimosa/engine/storage"
 )
 
-// Commit implements [storage.Store]. A group is one Badger transaction and one wait for the disk.
+// Commit implements [storage.Store]. A group within Budget is one Badger transaction and one wait for the disk; a larger one is
+// several of them, see redo.go.
 func (s *Store) Commit(ctx context.Context, id storage.GroupID,
 	build func(missed []storage.LogEntry) (storage.Group, error),
 ) (storage.Timestamp, error) {
@@ -33,6 +34,13 @@ func (s *Store) Commit(ctx context.Context, id storage.GroupID,
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.head, nil
+	}
+	size, err := s.check(g)
+	if err != nil {
+		return 0, err
+	}
+	if len(g.Writes) > s.oneWrites || size > s.oneBytes {
+		return s.commitLarge(id, g, size)
 	}
 	b, err := s.encode(id, g)
 	if err != nil {
@@ -68,33 +76,44 @@ func (s *Store) takeTurn(ctx context.Context) error {
 
 func (s *Store) giveTurn() { s.turn <- struct{}{} }
 
-// encode makes a batch of a group under the next timestamp, which it leaves in s.last.
-func (s *Store) encode(id storage.GroupID, g storage.Group) (*batch, error) {
-	// What is certainly too large is refused before anything is copied.
-	size := len(g.Log)
+// check refuses a group that the store does not take, before anything is copied. It returns the size of its keys, values and
+// log.
+func (s *Store) check(g storage.Group) (size int64, err error) {
+	size = int64(len(g.Log))
 	for _, w := range g.Writes {
 		if len(w.Key) > storage.MaxKey {
-			return nil, fmt.Errorf("badgerstore: key of %d bytes: %w", len(w.Key), storage.ErrTooLarge)
+			return 0, fmt.Errorf("badgerstore: key of %d bytes: %w", len(w.Key), storage.ErrTooLarge)
 		}
 		if len(w.Value) > storage.MaxValue && !w.Delete {
-			return nil, fmt.Errorf("badgerstore: value of %d bytes for key %q: %w", len(w.Value), w.Key, storage.ErrTooLarge)
+			return 0, fmt.Errorf("badgerstore: value of %d bytes for key %q: %w", len(w.Value), w.Key, storage.ErrTooLarge)
 		}
-		size += rowSize(len(w.Key), len(w.Value))
+		size += writeSize(w)
 	}
-	if int64(size) > s.db.MaxBatchSize()+int64(len(g.Writes))*stampSize || int64(len(g.Writes)) > s.db.MaxBatchCount() {
-		return nil, fmt.Errorf("badgerstore: %d writes, %d bytes: %w", len(g.Writes), size, storage.ErrTooLarge)
+	if len(g.Writes) > largeWrites || size > largeBytes {
+		return 0, fmt.Errorf("badgerstore: %d writes, %d bytes of at most %d, %d: %w",
+			len(g.Writes), size, largeWrites, int64(largeBytes), storage.ErrTooLarge)
 	}
-	chunks := max(1, (len(g.Log)+logHeadSize+logChunk-1)/logChunk)
-	size += rowSize(len(id), 0) + chunks*rowSize(logKeySize, 0) + logHeadSize
-
-	b := newBatch(s, size)
-	ts := s.nextTimestamp()
 	twice := make(map[string]struct{}, len(g.Writes))
 	for _, w := range g.Writes {
 		if _, ok := twice[string(w.Key)]; ok {
-			return nil, fmt.Errorf("badgerstore: key %q: %w", w.Key, storage.ErrDuplicateKey)
+			return 0, fmt.Errorf("badgerstore: key %q: %w", w.Key, storage.ErrDuplicateKey)
 		}
 		twice[string(w.Key)] = struct{}{}
+	}
+	return size, nil
+}
+
+// encode makes a batch of a group under the next timestamp, which it leaves in s.last.
+func (s *Store) encode(id storage.GroupID, g storage.Group) (*batch, error) {
+	chunks := max(1, (len(g.Log)+logHeadSize+logChunk-1)/logChunk)
+	size := rowSize(len(id), 0) + chunks*rowSize(logKeySize, 0) + logHeadSize + len(g.Log)
+	for _, w := range g.Writes {
+		size += rowSize(int(writeSize(w)), 0)
+	}
+
+	b := newBatch(s, size)
+	ts := s.nextTimestamp()
+	for _, w := range g.Writes {
 		var err error
 		if w.Delete {
 			err = b.delete(spaceUser, w.Key)
@@ -162,8 +181,15 @@ func (b *batch) commit(ts storage.Timestamp) error {
 	if errors.Is(err, badger.ErrTxnTooBig) { // refused before anything was written
 		return tooLarge(err)
 	}
-	b.s.gate.poisoned.Store(true)
-	b.s.log.Error("badgerstore: commit failed; the store must be reopened", "dir", b.s.opts.Dir, "timestamp", ts, "error", err)
+	return b.s.poison(ts, err)
+}
+
+// poison ends the use of the store, after an error half-way. It says so once.
+func (s *Store) poison(ts storage.Timestamp, err error) error {
+	if s.gate.poisoned.Swap(true) {
+		return err
+	}
+	s.log.Error("badgerstore: commit failed; the store must be reopened", "dir", s.opts.Dir, "timestamp", ts, "error", err)
 	return fmt.Errorf("badgerstore: commit at %d: %w: %w", ts, storage.ErrOutcomeUnknown, err)
 }
 

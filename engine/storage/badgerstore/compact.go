@@ -7,8 +7,12 @@ import (
 	"github.com/mimosadb/mimosa/engine/storage"
 )
 
-// dropAtOnce is how many groups are dropped from the log in one transaction: few enough for a Commit that waits its turn.
-const dropAtOnce = 256
+// Between two looks at whether a Commit waits its turn, dropLog deletes so many rows, or reads so many bytes; the last group may
+// go beyond either.
+const (
+	dropAtOnce = 512
+	dropBytes  = 4 << 20
+)
 
 // Compact implements [storage.Store]. It makes the new floors durable before it drops anything, so that a reopened store
 // refuses what may be gone. Versions go when Badger next rewrites the tables they are in. When ctx ends, or the process does,
@@ -57,7 +61,7 @@ func (s *Store) raiseFloors(ctx context.Context, floors storage.Floors) (version
 	s.mu.Unlock()
 
 	version = s.nextTimestamp()
-	if err := s.writeMeta(floorKey, version, floors.Versions, floors.Log); err != nil {
+	if err := s.writeMeta(floorKey, version, floors.Versions, floors.Log, s.newestNow()); err != nil {
 		return 0, err
 	}
 	s.db.SetDiscardTs(uint64(floors.Versions))
@@ -84,9 +88,9 @@ func (s *Store) dropLog(ctx context.Context, version storage.Timestamp) (more bo
 	}
 	defer c.close()
 
-	b := newBatch(s, dropAtOnce*(rowSize(logKeySize, 0)+rowSize(16, 0)))
+	b := newBatch(s, dropAtOnce*(rowSize(logKeySize, 0)+rowSize(16, 0))/2)
 	var last storage.Timestamp
-	for groups := 0; ; {
+	for rows, size := 0, 0; ; {
 		r, ok, err := c.next()
 		if err != nil {
 			return false, err
@@ -100,11 +104,11 @@ func (s *Store) dropLog(ctx context.Context, version storage.Timestamp) (more bo
 			return false, err
 		}
 		if chunk == 0 {
-			if groups == dropAtOnce {
+			if rows >= dropAtOnce || size >= dropBytes {
 				more = true
 				break
 			}
-			groups++
+			rows++
 			h, _, err := parseLogHead(ts, r.payload)
 			if err != nil {
 				return false, err
@@ -116,7 +120,7 @@ func (s *Store) dropLog(ctx context.Context, version storage.Timestamp) (more bo
 		if err := b.delete(spaceLog, r.key[1:]); err != nil {
 			return false, err
 		}
-		last = ts
+		rows, size, last = rows+1, size+len(r.payload), ts
 	}
 	if last == 0 {
 		return false, nil

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 const (
 	childModeEnv = "MIMOSA_TEST_CHILD"
 	childDirEnv  = "MIMOSA_TEST_DIR"
+	childStepEnv = "MIMOSA_TEST_STEP"
 )
 
 func TestMain(m *testing.M) {
@@ -58,12 +60,22 @@ func crashGroup(n uint64) storage.Group {
 
 // runChild writes until it is killed, and says what was acknowledged, one line each.
 func runChild(mode, dir string) error {
+	if mode == commitMode || mode == finishMode {
+		at, err := strconv.Atoi(os.Getenv(childStepEnv))
+		if err != nil {
+			return err
+		}
+		return runStepChild(mode, dir, at)
+	}
 	ctx := context.Background()
 	fmt.Println("starting")
 	for {
 		s, err := badgerstore.Open(badgerstore.Options{Dir: dir, Relaxed: mode == "relaxed"})
 		if err != nil {
 			return err
+		}
+		if mode == "parts" {
+			badgerstore.ByParts(s, 2)
 		}
 		next, err := nextGroup(s)
 		if err != nil {
@@ -133,9 +145,9 @@ func TestKill(t *testing.T) {
 		if round >= 4 && time.Now().After(enough) {
 			break
 		}
-		mode := []string{"write", "reopen", "relaxed"}[round%3]
+		mode := []string{"write", "parts", "reopen", "relaxed"}[round%4]
 		lines := random.IntN(300)
-		if round%4 == 3 {
+		if round%5 == 4 {
 			lines = random.IntN(3) // before the first commit, perhaps before anything
 		}
 		if mode == "reopen" {

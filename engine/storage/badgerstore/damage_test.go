@@ -238,6 +238,28 @@ func TestGapInLog(t *testing.T) {
 	}
 }
 
+// TestLostEndOfOlderLog damages the end of a write-ahead log, behind which there is another one without a group in it.
+func TestLostEndOfOlderLog(t *testing.T) {
+	t.Parallel()
+	first, second, dir := t.TempDir(), t.TempDir(), t.TempDir()
+	s := mustOpen(t, badgerstore.Options{Dir: first})
+	for n := range 10 {
+		mustCommit(t, s, n, "a", "b")
+	}
+	copyFolder(t, first, second)
+	mustClose(t, s)
+	copyFolder(t, second, dir)
+	s = mustOpen(t, badgerstore.Options{Dir: second}) // writes its clock to 00002.mem
+	copyFolder(t, second, dir, "00002.mem", "mimosa.mark")
+	mustClose(t, s)
+
+	whole := t.TempDir()
+	copyFolder(t, dir, whole)
+	mustClose(t, mustOpen(t, badgerstore.Options{Dir: whole}))
+	damage(t, dir, "00001.mem", "value of a in group 9.")
+	refused(t, dir, storage.ErrCorrupt)
+}
+
 // TestDamagedTable flips one bit of a value in a table: reading it is an error, never another value and never a miss.
 func TestDamagedTable(t *testing.T) {
 	t.Parallel()

@@ -13,7 +13,7 @@ func (o Options) checkSpace(least int64) error {
 	if o.MinFree < 0 {
 		return nil
 	}
-	free, _, err := diskSpace(o.Dir)
+	free, _, err := o.space(o.Dir)
 	if err != nil {
 		return fmt.Errorf("badgerstore: free space of %s: %w", o.Dir, err)
 	}

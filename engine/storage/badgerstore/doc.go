@@ -12,8 +12,9 @@
 //
 // # What it guarantees
 //
-// A group is one Badger transaction and one wait for the disk. Commit returns after that wait, so that a group that was
-// acknowledged outlives the process and the machine, whole; one that was not acknowledged is there as a whole or not at all.
+// A group is one Badger transaction and one wait for the disk, or several of both where it is larger than [Store.Budget]; up to
+// [Store.LargeBudget] it is whole all the same. Commit returns after the wait, so that a group that was acknowledged outlives
+// the process and the machine, whole; one that was not acknowledged is there as a whole or not at all.
 // Open works at the first call after any kill. Timestamps never go back, whatever the clock does: Open makes the head it
 // publishes durable before it answers, and starts above everything that was ever written. Every value that is read is checked
 // against a checksum of its own. Damage to what was written last is found by Open.
@@ -21,6 +22,7 @@
 // # What it does not promise
 //
 //   - With Options.Relaxed, groups of the last seconds may vanish when the machine fails.
+//     A large group that was under way then may leave a folder that Open calls ErrCorrupt.
 //   - Damage to a key in a table, rather than to a value, can make Get miss it without an error. [Store.Verify] finds it.
 //   - A disk that is full kills the process, because Badger writes through mapped memory. Commit says ErrFull well before,
 //     below Options.MinFree, and Open below a quarter of it; somebody else may fill the rest. Nothing acknowledged is lost.
@@ -45,8 +47,8 @@
 //     rows for good; on opening tables it reads the whole database. The checksum in each value does not depend on it.
 //   - Values stay in the tree up to 1 MiB, Badger's maximum. No value is longer than that, so that the value log stays empty
 //     and never has to be collected.
-//   - Memory tables of 16 MiB, two of them, no caches, no compression: some 30 MB at rest. A group is bounded by 15 % of a
-//     memory table, 2.4 MiB or 26,214 entries; [Store.Budget] is what is left of that for a caller.
+//   - Memory tables of 16 MiB, two of them, no caches, no compression: some 30 MB at rest. A transaction is bounded by
+//     15 % of a memory table, 2.4 MiB or 26,214 entries; [Store.Budget] is what is left of that for a caller.
 //
 // # Rows
 //
@@ -58,8 +60,10 @@
 //	                                                     running total of bytes, 8; number of chunks, 1; log
 //	                                                     chunk 1, 2, …: more of the log, which is cut at 1 MiB - 256
 //	g      group id, 16                       group's    empty: the version says it all
-//	m      "clock"                            itself     head that Open or Advance published, 8
-//	m      "floor"                            its own    floors of Compact: of versions, 8; of the log, 8
+//	m      "clock"                            itself     head that Open or Advance published, 8; newest group then, 8
+//	m      "floor"                            its own    floors of Compact: of versions, 8; of the log, 8; newest group then, 8
+//	m      "redo"                             group's    large group being committed: timestamp, 8; parts, 8; bytes, 8
+//	r      timestamp, 8; part, 1; piece, 1    group's    number of pieces, 1; piece of the part, see Large groups
 //
 // Numbers are big-endian. A group costs two entries beyond its writes: its log row, which is the clock as well, and its
 // outcome row. The log's newest row is never dropped, since it says where the clock stands. Versions are Badger's: it
@@ -72,6 +76,26 @@
 // The checksum (Castagnoli's polynomial, RFC 3720 appendix B.4) is over stored key, version, format byte and payload, in this
 // order: a value that turns up under another key or version is as corrupt as one with a flipped bit. Deletions are Badger's
 // tombstones and have no value.
+//
+// # Large groups
+//
+// A group above [Store.Budget] is cut into parts, each of which fits one transaction: some of its writes, and a piece of its log,
+// so that the log misses a part that is lost with a damaged write-ahead log. Then, each step durable before the next:
+//
+//  1. Each part is written as redo rows, at most 1 MiB - 256 of it in one, in one transaction a part.
+//  2. The row "redo" says that they are complete. From here on the group is committed.
+//  3. Each part is applied, one transaction a part, under the group's timestamp. That lies above the head, and is in nobody's
+//     sight.
+//  4. The head moves on: the group is seen.
+//  5. Redo rows and the row "redo" are deleted, in one transaction under a timestamp of its own.
+//
+// Open does 3 and 5 where the row "redo" is there, however far another process had come: the same rows under the same timestamp
+// are the same database. Where it is not, Open does 5. A part is a sequence of rows:
+//
+//	0 for put or 1 for delete, 1 | length of the key, varint | key with its space | put: length of the payload, varint | payload
+//
+// Such a group costs three times the writing of one within Budget, and other commits wait meanwhile. It needs four times its
+// size above Options.MinFree on the disk, or is refused with ErrFull before anything is written.
 //
 // # Files
 //
@@ -91,11 +115,12 @@
 //
 // In this order: create the folder and see that it can be written to; lock it; check the format; remove .mem and .vlog files
 // of no length, which a kill between creating and sizing them leaves and which make Badger's Open fail, once; open Badger,
-// which replays its write-ahead logs up to the last whole transaction; read clock, floor and the log's end; compare with the
-// mark; follow the chain; write the new head, max(last + 1, clock).
+// which replays its write-ahead logs up to the last whole transaction; read clock and floors; apply a large group that was
+// committed; read the log's end; compare with the mark and with the newest group that clock and floors name; follow the chain;
+// remove redo rows; write the new head, max(last + 1, clock); note the format, where it was an older one.
 //
 // # Failures
 //
-// When Badger fails a commit, the group may be there after replay or not: ErrOutcomeUnknown, the store is poisoned, and
+// When Badger fails a commit, at any of its steps, the group may be there after replay or not: ErrOutcomeUnknown, the store is poisoned, and
 // everything but Close says ErrPoisoned; snapshots that were open go on where Badger still can. Reopen it and ask Outcome.
 package badgerstore

@@ -42,6 +42,40 @@ func BeforeFolderSync(s *Store, f func() error) {
 	}
 }
 
+// ByParts makes the store write every group in parts of at most so many writes, as it writes those that are too large for one
+// transaction.
+func ByParts(s *Store, writes int) {
+	<-s.turn
+	defer func() { s.turn <- struct{}{} }()
+	s.oneBytes, s.partWrites = -1, writes
+}
+
+// OnStep has a function called after each step of a group that is written in parts: "staged" and "applied" for each part, and
+// once "committed" and "removed".
+func OnStep(o Options, f func(step string)) Options {
+	o.onStep = f
+	return o
+}
+
+// WithSpace sets what the store sees of its disk.
+func WithSpace(o Options, free func() int64) Options {
+	o.space = func(string) (int64, int64, error) { return free(), 1 << 40, nil }
+	return o
+}
+
+// RedoRows counts the rows that large groups leave while they are being committed.
+func RedoRows(t *testing.T, s *Store) int {
+	t.Helper()
+	keys, _, err := s.redoRows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := s.readMetaRow(redoKey, 3); err != nil || m.written != 0 {
+		t.Errorf("a large group is still being committed: %v, %v", m, err)
+	}
+	return len(keys)
+}
+
 // Wrap and Unwrap are the two directions of a stored row.
 func Wrap(space byte, key []byte, ts storage.Timestamp, payload []byte) (k, v []byte) {
 	return new(arena).row(space, key, ts, payload)

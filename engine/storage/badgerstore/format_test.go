@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/options"
 
 	"github.com/mimosadb/mimosa/engine/storage"
 	"github.com/mimosadb/mimosa/engine/storage/badgerstore"
@@ -40,8 +39,14 @@ func TestFormat(t *testing.T) {
 	}
 	mustClose(t, s)
 
+	wantDump(t, dir, "format2.txt")
+}
+
+// wantDump compares the rows of a closed database with those of a file.
+func wantDump(t *testing.T, dir, name string) {
+	t.Helper()
 	got := dump(t, dir)
-	path := filepath.Join("testdata", "format2.txt")
+	path := filepath.Join("testdata", name)
 	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -93,27 +98,25 @@ func TestFormat1(t *testing.T) {
 // toFormat1 rewrites what a closed database has in another form than format 1.
 func toFormat1(t *testing.T, dir string) {
 	t.Helper()
-	db, err := badger.OpenManaged(badger.DefaultOptions(dir).WithLogger(nil).WithCompression(options.None))
-	if err != nil {
-		t.Fatal(err)
-	}
-	floor := []byte("mfloor")
-	txn := db.NewTransactionAt(1<<63, true)
-	item, err := txn.Get(floor)
-	if err != nil {
-		t.Fatal(err)
-	}
-	value, err := item.ValueCopy(nil)
-	if err != nil || len(value) != 5+16 {
-		t.Fatalf("row of the floors: %x, %v", value, err)
-	}
-	_, row := badgerstore.Wrap('m', floor[1:], storage.Timestamp(item.Version()), value[5:13])
-	if err := txn.Set(floor, row); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(txn.CommitAt(item.Version(), nil), db.Close()); err != nil {
-		t.Fatal(err)
-	}
+	withBadger(t, dir, func(db *badger.DB) error {
+		txn := db.NewTransactionAt(1<<63, true)
+		for key, keep := range map[string]int{"mfloor": 8, "mclock": 8} {
+			item, err := txn.Get([]byte(key))
+			if err != nil {
+				return err
+			}
+			value, err := item.ValueCopy(nil)
+			if err != nil || len(value) <= 5+keep {
+				return fmt.Errorf("row %s: %x, %w", key, value, err)
+			}
+			_, row := badgerstore.Wrap('m', []byte(key[1:]), storage.Timestamp(item.Version()), value[5:5+keep])
+			w := db.NewTransactionAt(1<<63, true)
+			if err := errors.Join(w.Set([]byte(key), row), w.CommitAt(item.Version(), nil)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err := os.WriteFile(filepath.Join(dir, "mimosa.format"), []byte("mimosa badgerstore format 1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -134,7 +134,7 @@ func (s *Store) checkRecentLog(newest storage.Timestamp) (total uint64, err erro
 		return 0, err
 	}
 	defer c.close()
-	for want := newest; ; {
+	for want, parts := newest, 0; ; {
 		r, ok, err := c.next()
 		if err != nil {
 			return 0, err
@@ -147,6 +147,7 @@ func (s *Store) checkRecentLog(newest storage.Timestamp) (total uint64, err erro
 			return 0, err
 		}
 		if chunk > 0 && ts == want {
+			parts++
 			continue // the head of the group comes last in this direction
 		}
 		if ts != want {
@@ -156,12 +157,15 @@ func (s *Store) checkRecentLog(newest storage.Timestamp) (total uint64, err erro
 		if err != nil {
 			return 0, err
 		}
+		if h.chunks != parts+1 {
+			return 0, fmt.Errorf("log: group %d has %d parts of %d: %w", ts, parts+1, h.chunks, storage.ErrCorrupt)
+		}
 		if ts == newest {
 			total = h.total
 		}
 		if h.prev <= s.floors.Log || total-h.total > recentBytes {
 			return total, nil
 		}
-		want = h.prev
+		want, parts = h.prev, 0
 	}
 }

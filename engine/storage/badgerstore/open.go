@@ -41,7 +41,7 @@ func openLocked(o Options) (*Store, error) {
 		return nil, err
 	}
 	if o.MinFree == 0 {
-		_, size, err := diskSpace(o.Dir)
+		_, size, err := o.space(o.Dir)
 		if err != nil {
 			return nil, fmt.Errorf("badgerstore: size of the disk of %s: %w", o.Dir, err)
 		}
@@ -105,14 +105,24 @@ func (s *Store) restore(marked storage.Timestamp) error {
 	if err != nil {
 		return err
 	}
-	s.floors = storage.Floors{Versions: floor.ts[0], Log: floor.ts[len(floor.ts)-1]} // format 1 has one for both
+	s.floors = storage.Floors{Versions: floor.at(0), Log: floor.at(1)}
+	if len(floor.ts) == 1 {
+		s.floors.Log = s.floors.Versions // format 1 has one for both
+	}
 	s.db.SetDiscardTs(uint64(s.floors.Versions))
+	large, err := s.finishRedo()
+	if err != nil {
+		return err
+	}
 	newest, err := s.newestGroup()
 	if err != nil {
 		return err
 	}
+	if known := max(large, clock.at(1), floor.at(2)); newest < known {
+		return fmt.Errorf("log: ends at %d, group %d is missing: %w", newest, known, storage.ErrCorrupt)
+	}
 	s.newest = newest
-	s.last = max(newest, clock.ts[0], clock.written, floor.written)
+	s.last = max(newest, clock.at(0), clock.written, floor.written)
 	if s.last < marked {
 		return fmt.Errorf("written up to %d, but only up to %d is there; restore a backup, or remove %s to accept the loss: %w",
 			marked, s.last, markFile, storage.ErrCorrupt)
@@ -120,8 +130,11 @@ func (s *Store) restore(marked storage.Timestamp) error {
 	if s.total, err = s.checkRecentLog(newest); err != nil {
 		return err
 	}
+	if err := s.removeRedo(); err != nil {
+		return err
+	}
 	s.head = s.nextTimestamp()
-	if err := s.writeMeta(clockKey, s.head, s.head); err != nil {
+	if err := s.writeMeta(clockKey, s.head, s.head, newest); err != nil {
 		return err
 	}
 	if s.opts.Relaxed { // the clock, at least, is never lost
@@ -132,27 +145,34 @@ func (s *Store) restore(marked storage.Timestamp) error {
 	return nil
 }
 
-// meta is a row of the store's own state: one or two timestamps, and the one under which it is stored. All are zero where there
-// is no such row.
+// meta is a row of the store's own state: some numbers, and the timestamp under which it is stored, zero when there is no such
+// row. What an older format does not have reads as zero.
 type meta struct {
 	ts      []storage.Timestamp
 	written storage.Timestamp
 }
 
+func (m meta) at(i int) storage.Timestamp {
+	if i >= len(m.ts) {
+		return 0
+	}
+	return m.ts[i]
+}
+
 func (s *Store) readMeta() (clock, floors meta, err error) {
-	if clock, err = s.readMetaRow(clockKey, 1); err == nil {
-		floors, err = s.readMetaRow(floorKey, 2)
+	if clock, err = s.readMetaRow(clockKey, 2); err == nil {
+		floors, err = s.readMetaRow(floorKey, 3)
 	}
 	return clock, floors, err
 }
 
-// readMetaRow reads a row of at most so many timestamps.
+// readMetaRow reads a row of at most so many numbers.
 func (s *Store) readMetaRow(key []byte, most int) (meta, error) {
 	r, ok, err := s.get(math.MaxUint64, spaceMeta, key)
 	if err != nil || !ok {
-		return meta{ts: make([]storage.Timestamp, 1)}, err
+		return meta{}, err
 	}
-	if len(r.payload) != 8 && len(r.payload) != 8*most {
+	if len(r.payload) == 0 || len(r.payload)%8 != 0 || len(r.payload) > 8*most {
 		return meta{}, fmt.Errorf("row %s of %d bytes: %w", key, len(r.payload), storage.ErrCorrupt)
 	}
 	m := meta{written: r.ts}
@@ -189,14 +209,15 @@ func (s *Store) nextTimestamp() storage.Timestamp {
 	return s.last + 1
 }
 
-// setBudget derives from Badger's limits what a group may hold. Badger counts an entry's key, value and 12 bytes more, and
-// one entry for the end of the transaction.
+// setBudget derives from Badger's limits what one transaction may hold. Badger counts an entry's key, value and 12 bytes more,
+// and one entry for the end of the transaction.
 func (s *Store) setBudget() {
 	const (
 		perWrite = 1 + envelopeSize + 12 // space, envelope, Badger's own
 		spare    = 4 << 10               // outcome row, log rows and their heads, end of transaction
 		ownRows  = 16
 	)
-	s.maxWrites = min(16<<10, int(s.db.MaxBatchCount())-ownRows)
-	s.maxBytes = s.db.MaxBatchSize() - int64(s.maxWrites)*perWrite - spare
+	s.oneWrites = min(16<<10, int(s.db.MaxBatchCount())-ownRows)
+	s.oneBytes = s.db.MaxBatchSize() - int64(s.oneWrites)*perWrite - spare
+	s.partWrites, s.partBytes = s.oneWrites, s.oneBytes
 }

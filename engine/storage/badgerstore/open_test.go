@@ -16,7 +16,13 @@ import (
 // refused opens a folder that must be refused and returns the error's text, which must name the folder.
 func refused(t *testing.T, dir string, want error) string {
 	t.Helper()
-	s, err := badgerstore.Open(badgerstore.Options{Dir: dir})
+	return refusedWith(t, badgerstore.Options{Dir: dir}, want)
+}
+
+func refusedWith(t *testing.T, o badgerstore.Options, want error) string {
+	t.Helper()
+	dir := o.Dir
+	s, err := badgerstore.Open(o)
 	if err == nil {
 		mustClose(t, s)
 	}

@@ -28,6 +28,10 @@ type Options struct {
 	Clock func() time.Time
 	// Logger is told what the store does in the background. Nothing is logged when nil.
 	Logger *slog.Logger
+
+	// Tests set these: what is free on the disk of a folder, and its size; and what is told of the steps of a large group.
+	space  func(dir string) (free, size int64, err error)
+	onStep func(step string)
 }
 
 const defaultDir = "mimosa-data"
@@ -49,6 +53,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
+	}
+	if o.space == nil {
+		o.space = diskSpace
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

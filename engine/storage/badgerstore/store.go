@@ -13,8 +13,8 @@ import (
 	"github.com/mimosadb/mimosa/engine/storage"
 )
 
-// Store keeps a database in a folder. It implements [storage.Store], [storage.Budget], [storage.Verifier] and
-// [storage.Advancer] and is safe for concurrent use. It is its folder's only writer, so that a build is never handed missed entries.
+// Store keeps a database in a folder. It implements [storage.Store], [storage.Budget], [storage.LargeBudget],
+// [storage.Verifier] and [storage.Advancer] and is safe for concurrent use. It is its folder's only writer, so that a build is never handed missed entries.
 type Store struct {
 	db   *badger.DB
 	opts Options
@@ -22,8 +22,9 @@ type Store struct {
 	lock *folderLock
 	gate gate
 
-	maxWrites int
-	maxBytes  int64
+	// What fits one transaction of Badger: a group, which is written in parts if it is larger, and such a part.
+	oneWrites, partWrites int
+	oneBytes, partBytes   int64
 
 	turn chan struct{} // holds a token while nobody writes
 	// Guarded by the turn: the side file, the names in the folder, the newest timestamp under which anything was written or tried to be, the newest
@@ -46,10 +47,11 @@ type Store struct {
 }
 
 var (
-	_ storage.Store    = (*Store)(nil)
-	_ storage.Budget   = (*Store)(nil)
-	_ storage.Verifier = (*Store)(nil)
-	_ storage.Advancer = (*Store)(nil)
+	_ storage.Store       = (*Store)(nil)
+	_ storage.Budget      = (*Store)(nil)
+	_ storage.LargeBudget = (*Store)(nil)
+	_ storage.Verifier    = (*Store)(nil)
+	_ storage.Advancer    = (*Store)(nil)
 )
 
 // usable returns why nothing can be done, if so. Whether the store is open is for the gate to say.
@@ -118,7 +120,15 @@ func (s *Store) getIn(txn *badger.Txn, space byte, key []byte) (r row, ok bool, 
 }
 
 // Budget implements [storage.Budget].
-func (s *Store) Budget() (writes int, bytes int64) { return s.maxWrites, s.maxBytes }
+func (s *Store) Budget() (writes int, bytes int64) { return s.oneWrites, s.partBytes }
+
+// newestNow returns the timestamp of the newest group. Rows of the store's own state name it, so that Open misses it when the
+// write-ahead log that it was in is damaged and the one that they are in is not.
+func (s *Store) newestNow() storage.Timestamp {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.newest
+}
 
 // Advance implements [storage.Advancer].
 func (s *Store) Advance(ctx context.Context, ts storage.Timestamp) error {
@@ -142,7 +152,7 @@ func (s *Store) Advance(ctx context.Context, ts storage.Timestamp) error {
 		return err
 	}
 	ts = max(ts, s.nextTimestamp()) // above all that was written, floors among it
-	if err := s.writeMeta(clockKey, ts, ts); err != nil {
+	if err := s.writeMeta(clockKey, ts, ts, s.newestNow()); err != nil {
 		return err
 	}
 	s.mu.Lock()

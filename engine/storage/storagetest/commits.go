@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -21,17 +22,6 @@ func testBudget(t *testing.T, h Harness) {
 	writes, bytes := b.Budget()
 	if writes < 1000 || bytes < storage.MaxValue+storage.MaxKey {
 		t.Fatalf("a budget of %d writes and %d bytes does not hold one write of the largest sizes", writes, bytes)
-	}
-	// many builds a group of n writes with keys of 8 bytes, and values that bring it to size bytes, log included.
-	many := func(n int, size int64, log int) storage.Group {
-		g := storage.Group{Writes: make([]storage.Write, n), Log: make([]byte, log)}
-		left := size - int64(8*n) - int64(log)
-		for i := range g.Writes {
-			value := left / int64(n-i)
-			left -= value
-			g.Writes[i] = storage.Write{Key: binary.BigEndian.AppendUint64(nil, uint64(i)), Value: make([]byte, value)}
-		}
-		return g
 	}
 	put := func(g storage.Group) error {
 		_, err := s.Commit(t.Context(), newID(), func([]storage.LogEntry) (storage.Group, error) { return g, nil })
@@ -87,6 +77,102 @@ func testBudget(t *testing.T, h Harness) {
 		t.Fatal("a group that was refused left something behind")
 	}
 	commit(t, s, "k=v")
+}
+
+// many builds a group of n writes with keys of 8 bytes, and values that bring it to size bytes, log included.
+func many(n int, size int64, log int) storage.Group {
+	g := storage.Group{Writes: make([]storage.Write, n), Log: make([]byte, log)}
+	left := size - int64(8*n) - int64(log)
+	zeros := make([]byte, left/int64(n)+1)
+	for i := range g.Writes {
+		value := left / int64(n-i)
+		left -= value
+		g.Writes[i] = storage.Write{Key: binary.BigEndian.AppendUint64(nil, uint64(i)), Value: zeros[:value]}
+	}
+	return g
+}
+
+// testLargeGroups commits groups beyond what the store writes in one step: they are whole, in the log and in what is read.
+func testLargeGroups(t *testing.T, h Harness) {
+	s := open(t, h)
+	l, ok := s.(storage.LargeBudget)
+	if !ok {
+		t.Skip("the store names no larger budget")
+	}
+	writes, bytes := l.LargeBudget()
+	bytes = min(bytes, 64<<20)
+	before := commit(t, s, "a=1", "b=1", "c=1")
+	pinned := at(t, s, before)
+	for _, c := range []struct {
+		name        string
+		writes, log int
+		size        int64
+	}{
+		{"as many writes as it takes", writes, 1000, int64(writes) * 20},
+		{"large values", int(bytes / 1_000_000), 5 << 20, bytes},
+		{"a large log", 2, int(bytes) - 1000, bytes},
+	} {
+		g := many(c.writes, c.size, c.log)
+		for i := range g.Log {
+			g.Log[i] = byte(i * 2654435761 >> 13)
+		}
+		g.Writes[c.writes-1] = storage.Write{Key: []byte("b"), Delete: true}
+		g.Writes[c.writes/2].Key = []byte("a") // overwritten, in the middle
+		if c.writes == 2 {
+			g.Writes[0].Key = []byte("a")
+			g.Writes[1].Key = []byte("b")
+		}
+		id := newID()
+		ts, err := s.Commit(t.Context(), id, func([]storage.LogEntry) (storage.Group, error) { return g, nil })
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		check := func() {
+			t.Helper()
+			seen := 0
+			for kv, err := range at(t, s, ts).Scan(nil, nil, false, 0) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if kv.Written == ts {
+					seen++
+				}
+				if string(kv.Key) == "b" {
+					t.Fatalf("%s: a key that was deleted is there", c.name)
+				}
+			}
+			if seen != c.writes-1 {
+				t.Fatalf("%s: %d pairs of the group are there, want %d", c.name, seen, c.writes-1)
+			}
+			entries, err := tail(t, s, ts-1)
+			if err != nil || len(entries) != 1 || entries[0].ID != id || !slices.Equal(entries[0].Log, g.Log) {
+				t.Fatalf("%s: the log gives back %d entries, %v", c.name, len(entries), err)
+			}
+			if at, err := s.Outcome(t.Context(), id); err != nil || at != ts {
+				t.Fatalf("%s: outcome %d, %v, want %d", c.name, at, err, ts)
+			}
+		}
+		check()
+		if got := collect(t, pinned.Scan([]byte("a"), nil, false, 0)); got != "a=1 b=1 c=1" {
+			t.Fatalf("%s: a snapshot from before it shows %q", c.name, got)
+		}
+		s = reopen(t, h, s)
+		check()
+		before = commit(t, s, "a=1", "b=1")
+		pinned = at(t, s, before)
+		entries, err := tail(t, s, ts-1)
+		if err != nil || len(entries) != 2 || entries[1].Timestamp != before {
+			t.Fatalf("%s: %d entries after it (%v), want 2", c.name, len(entries), err)
+		}
+	}
+	g := many(10, 1000, 0)
+	g.Writes[9].Key = g.Writes[3].Key
+	g.Log = make([]byte, bytes/2)
+	_, err := s.Commit(t.Context(), newID(), func([]storage.LogEntry) (storage.Group, error) { return g, nil })
+	wantErr(t, "a large group with a key twice", err, storage.ErrDuplicateKey)
+	if head(t, s) != before {
+		t.Fatal("a group that was refused moved the head")
+	}
 }
 
 func testGroups(t *testing.T, h Harness) {

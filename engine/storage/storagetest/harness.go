@@ -53,6 +53,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Harness) {
 		{"SlicesAreOwned", testSlices},
 		{"Sizes", testSizes},
 		{"Budget", testBudget},
+		{"LargeGroups", testLargeGroups},
 		{"ScanBounds", testScanBounds},
 		{"ScanStopsAndNests", testScanNesting},
 		{"GroupWholeOrNot", testGroups},
