@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/mimosadb/mimosa/engine/internal/interval"
+	"github.com/mimosadb/mimosa/engine/internal/versions"
 	"github.com/mimosadb/mimosa/engine/storage"
 )
 
@@ -26,8 +28,10 @@ type committer struct {
 	logger     *slog.Logger
 	unsafe     bool // accept without validation
 	newGroupID func() storage.GroupID
-	maxWrites  int
-	maxBytes   int64
+	group      size // what the store takes in one step
+	large      size // what it takes at all
+	backlog    *backlog
+	metrics    *meters
 	refusing   bool                       // the store is full; used by the committer's goroutine alone
 	published  func(groups []publication) // told of new timestamps, in order, before members are answered
 
@@ -35,7 +39,7 @@ type committer struct {
 	seq          uint64            // guarded by mu, as all below: the newest sequence number given
 	stableSeq    uint64            // all up to it is durable and published
 	stableTS     storage.Timestamp // the published head
-	tentative    *overlay          // what lies above the published head; never changed in place
+	generations  []*generation     // what lies above the published head, see tentative
 	recent       []accepted        // the validation window, ascending
 	recentKeys   int
 	drops        []accepted // what was taken back, for answers that may have read it
@@ -53,10 +57,16 @@ type committer struct {
 	failed chan struct{} // closed by a failed commit
 }
 
+// size is what a store takes of one group.
+type size struct {
+	writes int
+	bytes  int64
+}
+
 // accepted is what later mutations are validated against.
 type accepted struct {
 	seq     uint64
-	touched []string
+	touched []string // sorted
 }
 
 // member is an accepted mutation on its way to the store.
@@ -64,7 +74,8 @@ type member struct {
 	seq     uint64
 	reads   *interval.Set
 	writes  []storage.Write
-	touched []string
+	touched []string       // sorted
+	list    *versions.List // of the writes of a large one
 	bytes   int64
 
 	committed func(storage.Timestamp) // may be nil; told before the timestamp is published
@@ -109,26 +120,35 @@ const (
 // errConflict says that a transaction has to be run again.
 var errConflict = errors.New("engine: conflict")
 
-func newCommitter(store storage.Store, head storage.Timestamp, logger *slog.Logger, unsafe bool, id func() storage.GroupID, published func([]publication)) *committer {
+func newCommitter(store storage.Store, head storage.Timestamp, o Options, m *meters, id func() storage.GroupID, published func([]publication)) *committer {
 	c := &committer{
-		store: store, logger: logger, unsafe: unsafe, newGroupID: id, published: published,
-		stableTS: head, tentative: new(overlay),
-		maxWrites: 1 << 20, maxBytes: 1 << 30,
+		store: store, logger: o.Logger, unsafe: o.UnsafeNoValidation, newGroupID: id, published: published,
+		stableTS: head, group: size{1 << 20, 1 << 30}, backlog: &backlog{limits: o.Backlog}, metrics: m,
 		wake: make(chan struct{}, 1), done: make(chan struct{}), failed: make(chan struct{}),
 	}
 	if b, ok := store.(storage.Budget); ok {
-		c.maxWrites, c.maxBytes = b.Budget()
+		c.group.writes, c.group.bytes = b.Budget()
+	}
+	c.large = c.group
+	if b, ok := store.(storage.LargeBudget); ok {
+		c.large.writes, c.large.bytes = b.LargeBudget()
 	}
 	go c.run()
 	return c
 }
 
-// view returns what a transaction on the tentative head reads: the published timestamp, what lies above it, and the sequence
-// number up to which that goes.
-func (c *committer) view() (ts storage.Timestamp, above *overlay, base uint64, err error) {
+// view returns what a transaction on the tentative head reads: the published timestamp, and what lies above it.
+func (c *committer) view() (ts storage.Timestamp, base tentative, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.stableTS, c.tentative.Copy(), c.seq, c.failure
+	return c.stableTS, tentative{generations: c.generations, seq: c.seq, stable: c.stableSeq}, c.failure
+}
+
+// state is for the metrics.
+func (c *committer) state() (queued int, published storage.Timestamp) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.queue), c.stableTS
 }
 
 // head returns the published timestamp.
@@ -141,14 +161,18 @@ func (c *committer) head() storage.Timestamp {
 // admit measures a mutation, and refuses one that does not fit into a group even alone.
 func (c *committer) admit(m *member) error {
 	m.measure()
-	if n := c.maxWrites - groupOverheadRows; len(m.writes) > n {
+	if n := c.large.writes - groupOverheadRows; len(m.writes) > n {
 		return &LimitError{"TransactionRows", int64(n)}
 	}
-	if n := c.maxBytes - groupOverheadBytes; m.bytes > n {
+	if n := c.large.bytes - groupOverheadBytes; m.bytes > n {
 		return &LimitError{"TransactionBytes", n}
 	}
+	m.buildList()
 	return nil
 }
+
+// errNoRoom says that more bytes are under way than may be: the mutation has to wait, and to be run again.
+var errNoRoom = fmt.Errorf("engine: no room for what was written: %w", errBusy())
 
 // accept fixes the place of a finished mutation in the commit order, or returns errConflict.
 func (c *committer) accept(base uint64, own *reservation, m *member) error {
@@ -178,13 +202,16 @@ func (c *committer) accept(base uint64, own *reservation, m *member) error {
 	if !c.unsafe && c.conflicts(base, m.reads) {
 		return errConflict
 	}
+	if !c.backlog.add(m.bytes) {
+		return errNoRoom
+	}
 	if own != nil {
 		c.lift(own) // its place is fixed; nobody has to wait until it is durable
 	}
 	c.seq++
 	m.seq = c.seq
 	m.done = make(chan struct{})
-	c.tentative = layer(c.tentative, m)
+	c.addTentative(m)
 	c.remember(accepted{m.seq, m.touched})
 	c.queue = append(c.queue, m)
 	select {
@@ -192,15 +219,6 @@ func (c *committer) accept(base uint64, own *reservation, m *member) error {
 	default:
 	}
 	return nil
-}
-
-// layer returns above with a member's writes on top.
-func layer(above *overlay, m *member) *overlay {
-	next := above.Copy()
-	for _, w := range m.writes {
-		next.Set(string(w.Key), entry{value: w.Value, deleted: w.Delete, seq: m.seq})
-	}
-	return next
 }
 
 // conflicts says whether anything accepted after base touched what was read. So does a base from before the window.
@@ -213,7 +231,7 @@ func (c *committer) conflicts(base uint64, reads *interval.Set) bool {
 	}
 	// The window is ascending and gapless, so what came after base is its tail.
 	for _, a := range c.recent[base+1-c.recent[0].seq:] {
-		if readsAny(reads, a.touched) {
+		if reads.ContainsAny(a.touched) {
 			return true
 		}
 	}
@@ -280,7 +298,7 @@ func (c *committer) settle(ctx context.Context, base uint64, reads *interval.Set
 		return 0, errConflict
 	}
 	for _, d := range c.drops {
-		if d.seq > base && readsAny(reads, d.touched) {
+		if d.seq > base && reads.ContainsAny(d.touched) {
 			return 0, errConflict
 		}
 	}
@@ -331,17 +349,19 @@ func (c *committer) take() []*member {
 	if c.failure != nil || len(c.queue) == 0 {
 		return nil
 	}
-	writes, bytes, n := groupOverheadRows, int64(groupOverheadBytes), 0
+	total, n := size{groupOverheadRows, groupOverheadBytes}, 0
 	for _, m := range c.queue[:min(len(c.queue), groupMembers)] {
-		writes += len(m.writes)
-		bytes += m.bytes
-		if n > 0 && (writes > c.maxWrites || bytes > c.maxBytes) {
+		total.writes += len(m.writes)
+		total.bytes += m.bytes
+		// One that does not fit into one step of the store goes alone.
+		if n > 0 && (total.writes > c.group.writes || total.bytes > c.group.bytes) {
 			break
 		}
 		n++
 	}
 	c.flight = c.queue[:n:n]
 	c.queue = c.queue[n:]
+	c.sealGeneration()
 	return c.flight
 }
 
@@ -349,6 +369,8 @@ func (c *committer) take() []*member {
 func (c *committer) commit(group []*member) {
 	var missed []publication
 	var gone, touched []string
+	rows, bytes := 0, 0
+	began := time.Now()
 	ts, err := c.store.Commit(context.Background(), c.newGroupID(), func(entries []storage.LogEntry) (storage.Group, error) {
 		var err error
 		if missed, err = decodeMissed(entries); err != nil {
@@ -362,6 +384,7 @@ func (c *committer) commit(group []*member) {
 		}
 		var g storage.Group
 		g, touched = buildGroup(group)
+		rows, bytes = len(g.Writes), groupBytes(g)
 		return g, nil
 	})
 	switch {
@@ -372,6 +395,7 @@ func (c *committer) commit(group []*member) {
 		c.fail(fmt.Errorf("%w: %w", ErrFailed, err))
 		return
 	}
+	c.metrics.wrote(group, rows, bytes, time.Since(began))
 	if c.refusing {
 		c.refusing = false
 		c.logger.Info("mutations are taken again")
@@ -448,7 +472,7 @@ func (c *committer) publish(group []*member, ts storage.Timestamp, gone []string
 		c.stableSeq = c.seq // the last ones may be of members that were dropped
 	}
 	if !tookBack { // otherwise it was made anew, of the queue alone
-		c.settleTentative(group)
+		c.dropPublished()
 	}
 	var ready []waiter
 	rest := c.waiters[:0]
@@ -461,6 +485,7 @@ func (c *committer) publish(group []*member, ts storage.Timestamp, gone []string
 	}
 	c.waiters = rest
 	c.mu.Unlock()
+	c.countOut(group)
 	if len(news) > 0 {
 		c.published(news)
 	}
@@ -487,37 +512,27 @@ func (c *committer) takeBack(gone []string) (dropped []*member) {
 	}
 	c.queue = kept
 	c.seq++
+	slices.Sort(gone)
 	c.remember(accepted{c.seq, gone})
 	c.drops = append(c.drops, accepted{c.seq, gone})
 	if len(c.drops) > keptDrops {
 		c.dropsFloor = c.drops[0].seq
 		c.drops = c.drops[1:]
 	}
-	c.tentative = new(overlay)
-	for _, m := range c.queue {
-		c.tentative = layer(c.tentative, m)
-	}
+	c.remakeTentative()
 	return dropped
 }
 
 // keptDrops bounds what settle looks through.
 const keptDrops = 256
 
-// settleTentative removes from the overlay what the published snapshot now holds.
-func (c *committer) settleTentative(group []*member) {
-	if len(c.queue) == 0 {
-		c.tentative = new(overlay)
-		return
+// countOut counts out of the backlog what has been answered.
+func (c *committer) countOut(members []*member) {
+	var bytes int64
+	for _, m := range members {
+		bytes += m.bytes
 	}
-	next := c.tentative.Copy()
-	for _, m := range group {
-		for _, w := range m.writes {
-			if e, ok := next.Get(string(w.Key)); ok && e.seq <= m.seq {
-				next.Delete(string(w.Key))
-			}
-		}
-	}
-	c.tentative = next
+	c.backlog.remove(bytes)
 }
 
 // fail ends all that waits; the database must be reopened.
@@ -529,6 +544,8 @@ func (c *committer) fail(err error) {
 	flight, queue, waiters := c.flight, c.queue, c.waiters
 	c.flight, c.queue, c.waiters = nil, nil, nil
 	c.mu.Unlock()
+	c.countOut(flight)
+	c.countOut(queue)
 	for _, m := range flight {
 		m.err = err
 		if errors.Is(err, storage.ErrOutcomeUnknown) {

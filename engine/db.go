@@ -26,6 +26,8 @@ type DB struct {
 	store     storage.Store
 	committer *committer
 	watches   *watches
+	workers   workers
+	metrics   *meters
 	logger    *slog.Logger
 	clock     func() time.Time
 
@@ -64,6 +66,7 @@ func Open(s *Schema, o Options) (*DB, error) {
 		o.Logger = slog.Default()
 	}
 	o.Limits = o.Limits.withDefaults()
+	o.Backlog = o.Backlog.withDefaults()
 	store := o.Store
 	if store == nil {
 		if o.Dir == "" {
@@ -84,7 +87,7 @@ func Open(s *Schema, o Options) (*DB, error) {
 		seed = binary.LittleEndian.Uint64(b[:])
 	}
 	db := &DB{
-		schema: s, options: o, limits: o.Limits, store: store, logger: o.Logger, clock: o.Clock,
+		schema: s, options: o, limits: o.Limits, store: store, logger: o.Logger, clock: o.Clock, metrics: newMeters(),
 		rand: rand.New(rand.NewPCG(seed, seed^0x9e3779b97f4a7c15)),
 	}
 	db.life, db.end = context.WithCancel(context.Background())
@@ -106,7 +109,7 @@ func Open(s *Schema, o Options) (*DB, error) {
 		return fail(err)
 	}
 	db.watches = newWatches(head, seed)
-	db.committer = newCommitter(store, head, o.Logger, o.UnsafeNoValidation, db.newGroupID, db.watches.publish)
+	db.committer = newCommitter(store, head, o, db.metrics, db.newGroupID, db.watches.publish)
 	db.calls.Add(1)
 	go db.maintain()
 	for _, fn := range s.onOpen {
@@ -130,6 +133,7 @@ func (db *DB) Close() error {
 	db.state.Unlock()
 	db.end()
 	db.calls.Wait()
+	db.workers.close()
 	db.committer.close()
 	return db.store.Close()
 }
@@ -262,7 +266,7 @@ func (db *DB) newTxn(ctx context.Context, p Principal, writable bool) (*txn, err
 			}
 			return t, err
 		}
-		ts, above, base, err := db.committer.view()
+		ts, base, err := db.committer.view()
 		if err != nil {
 			return nil, err
 		}
@@ -273,7 +277,7 @@ func (db *DB) newTxn(ctx context.Context, p Principal, writable bool) (*txn, err
 		if err != nil {
 			return nil, err
 		}
-		return db.assemble(ctx, p, snap, above, base, true), nil
+		return db.assemble(ctx, p, snap, base, true), nil
 	}
 }
 
@@ -283,14 +287,14 @@ func (db *DB) newTxnAt(ctx context.Context, p Principal, at Timestamp) (*txn, er
 	if err != nil {
 		return nil, err
 	}
-	return db.assemble(ctx, p, snap, new(overlay), 0, false), nil
+	return db.assemble(ctx, p, snap, tentative{}, false), nil
 }
 
-func (db *DB) assemble(ctx context.Context, p Principal, snap storage.Snapshot, above *overlay, base uint64, writable bool) *txn {
+func (db *DB) assemble(ctx context.Context, p Principal, snap storage.Snapshot, base tentative, writable bool) *txn {
 	now := db.clock()
 	return &txn{
 		db: db, ctx: context.WithValue(ctx, insideKey{}, true), principal: p, writable: writable,
-		snap: snap, view: above, base: base, reads: interval.Set{},
+		snap: snap, base: base, mine: new(overlay), reads: interval.Set{},
 		start: now, nextMicros: now.UnixMicro(),
 		rand: rand.New(rand.NewPCG(db.randomBits(), db.randomBits())),
 	}

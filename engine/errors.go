@@ -100,6 +100,8 @@ func (e *Error) Is(target error) bool {
 		return e.Code == CodeAlreadyExists
 	case ErrInvalid:
 		return e.Code == CodeInvalid
+	case ErrBusy:
+		return e.Code == CodeBusy
 	case ErrOutcomeUnknown:
 		return e.Code == CodeUnknown
 	}
@@ -114,6 +116,8 @@ var (
 	ErrAlreadyExists = errors.New("engine: already exists")
 	// ErrInvalid is matched by every error of code invalid.
 	ErrInvalid = errors.New("engine: invalid")
+	// ErrBusy is matched by every error of code busy: nothing was done, and trying again later may do it.
+	ErrBusy = errors.New("engine: busy")
 	// ErrClosed says that the database was closed.
 	ErrClosed = errors.New("engine: database is closed")
 	// ErrFailed says that a commit failed and that the database must be reopened; what it was is wrapped with it.

@@ -66,6 +66,15 @@ func buildGroup(group []*member) (storage.Group, []string) {
 	return g, touched
 }
 
+// groupBytes is what a group writes: keys, values and its log row.
+func groupBytes(g storage.Group) int {
+	n := len(g.Log)
+	for _, w := range g.Writes {
+		n += len(w.Key) + len(w.Value)
+	}
+	return n
+}
+
 // logVersion begins every log record: version 1 is, for each member of the group in order, the number of its touched keys
 // and each key with its length, all numbers as unsigned varints.
 const logVersion = 1

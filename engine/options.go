@@ -36,6 +36,8 @@ type Options struct {
 	ScrubInterval time.Duration
 	// Limits bound what one call may do; a zero field means its default.
 	Limits Limits
+	// Backlog bounds how many mutations may be under way when they come faster than the store commits them.
+	Backlog Backlog
 	// AllowInvalid opens a database in which stored documents break a schema that has changed. They can be read, and are
 	// validated when they are written. Without it, Open goes on refusing as long as there are any.
 	AllowInvalid bool

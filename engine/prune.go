@@ -160,9 +160,9 @@ func (db *DB) pruneBatch(ctx context.Context, prefix []byte, cutoff Timestamp) (
 		rows = append(rows, string(kv.Key))
 	}
 	// Records that are not in a row yet are of a session in use.
-	for above := newCursor(t.view, string(lo), string(hi), true, false); whole && above.ok; {
+	for above := t.above(t.mine, string(lo), string(hi), true, false); whole && above.ok(); {
 		_, e := above.take()
-		whole = e.deleted
+		whole = e.Deleted
 	}
 	switch {
 	case whole && len(rows) == 0 && !marked:
@@ -189,7 +189,7 @@ func (db *DB) pruneBatch(ctx context.Context, prefix []byte, cutoff Timestamp) (
 	if err := db.committer.admit(m); err != nil {
 		return false, err
 	}
-	if err := db.committer.accept(t.base, nil, m); err != nil {
+	if err := db.committer.accept(t.base.seq, nil, m); err != nil {
 		return false, err
 	}
 	_, err = db.committer.await(ctx, m)

@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
-
-	"github.com/tidwall/btree"
 
 	"github.com/mimosadb/mimosa/engine/internal/interval"
 	"github.com/mimosadb/mimosa/engine/internal/keyenc"
@@ -183,9 +180,9 @@ func (q *query) run(each func(raw []byte) (more bool, err error)) error {
 		return nil // bounds that exclude each other read nothing
 	}
 	// Later writes of this transaction are left out: the scan reads what was there at its first step.
-	view := t.view
-	if t.writable {
-		view = t.view.Copy()
+	mine := &emptyOverlay
+	if t.mine.Len() > 0 {
+		mine = t.mine.Copy()
 	}
 	lo, hi := q.lo, q.hi
 	looked := &scanned{lo: lo, hi: hi, reverse: q.reverse}
@@ -199,7 +196,7 @@ func (q *query) run(each func(raw []byte) (more bool, err error)) error {
 			looked.record(&t.reads)
 		}
 	}()
-	err := t.scan(view, lo, hi, q.reverse, func(key string, value []byte) (bool, error) {
+	err := t.scan(mine, lo, hi, q.reverse, func(key string, value []byte) (bool, error) {
 		looked.last = key
 		if err := t.usable(); err != nil {
 			return false, err
@@ -209,7 +206,7 @@ func (q *query) run(each func(raw []byte) (more bool, err error)) error {
 				return false, fmt.Errorf("engine: %w: key %x in index %s of %s", storage.ErrCorrupt, key, q.x.name, q.coll.name)
 			}
 			id := q.coll.indexedID([]byte(key))
-			doc, ok, err := t.lookup(view, documentKey(id))
+			doc, ok, err := t.lookup(mine, documentKey(id))
 			if err != nil {
 				return false, err
 			}
@@ -258,9 +255,9 @@ func (s *scanned) record(reads *interval.Set) {
 // errStopped says that the callback of a scan wanted no more.
 var errStopped = errors.New("engine: scan stopped")
 
-// scan merges view over the snapshot within [lo, hi) and calls each in order. It returns errStopped where each did not want
+// scan merges what the transaction wrote, mine, and the tentative head over the snapshot within [lo, hi) and calls each in order. It returns errStopped where each did not want
 // more, without an error of its own.
-func (t *txn) scan(view *overlay, lo, hi []byte, reverse bool, each func(key string, value []byte) (bool, error)) error {
+func (t *txn) scan(mine *overlay, lo, hi []byte, reverse bool, each func(key string, value []byte) (bool, error)) error {
 	emit := func(key string, value []byte) error {
 		more, err := each(key, value)
 		if err != nil {
@@ -271,20 +268,20 @@ func (t *txn) scan(view *overlay, lo, hi []byte, reverse bool, each func(key str
 		}
 		return nil
 	}
-	above := newCursor(view, string(lo), string(hi), hi != nil, reverse)
+	above := t.above(mine, string(lo), string(hi), hi != nil, reverse)
 	for kv, err := range t.snap.Scan(lo, hi, reverse, 0) {
 		if err != nil {
 			return err
 		}
 		key := string(kv.Key)
 		shadowed := false
-		for above.ok && above.before(key) {
+		for above.ok() && above.before(key) {
 			k, e := above.take()
 			shadowed = k == key
-			if e.deleted {
+			if e.Deleted {
 				continue
 			}
-			if err := emit(k, e.value); err != nil {
+			if err := emit(k, e.Value); err != nil {
 				return err
 			}
 		}
@@ -295,65 +292,14 @@ func (t *txn) scan(view *overlay, lo, hi []byte, reverse bool, each func(key str
 			return err
 		}
 	}
-	for above.ok {
+	for above.ok() {
 		k, e := above.take()
-		if e.deleted {
+		if e.Deleted {
 			continue
 		}
-		if err := emit(k, e.value); err != nil {
+		if err := emit(k, e.Value); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// cursor walks the entries of an overlay inside a range.
-type cursor struct {
-	it      btree.MapIter[string, entry]
-	ok      bool
-	reverse bool
-	lo, hi  string
-	bounded bool // hi is a bound
-}
-
-func newCursor(view *overlay, lo, hi string, bounded, reverse bool) *cursor {
-	c := &cursor{reverse: reverse, lo: lo, hi: hi, bounded: bounded}
-	if view == nil || view.Len() == 0 {
-		return c
-	}
-	c.it = view.Iter()
-	switch {
-	case !reverse:
-		c.ok = c.it.Seek(lo)
-	case !bounded:
-		c.ok = c.it.Last()
-	case c.it.Seek(hi):
-		c.ok = c.it.Prev()
-	default:
-		c.ok = c.it.Last()
-	}
-	c.ok = c.ok && c.inside()
-	return c
-}
-
-func (c *cursor) inside() bool {
-	k := c.it.Key()
-	return k >= c.lo && (!c.bounded || k < c.hi)
-}
-
-// before says whether the cursor's key comes at or before key in the direction of the walk.
-func (c *cursor) before(key string) bool {
-	cmp := strings.Compare(c.it.Key(), key)
-	return cmp == 0 || (cmp < 0) != c.reverse
-}
-
-func (c *cursor) take() (string, entry) {
-	k, e := c.it.Key(), c.it.Value()
-	if c.reverse {
-		c.ok = c.it.Prev()
-	} else {
-		c.ok = c.it.Next()
-	}
-	c.ok = c.ok && c.inside()
-	return k, e
 }

@@ -145,8 +145,8 @@ func callerKey(p Principal) string {
 func (t *txn) lookupRequest(r RequestID) (*requestRecord, storage.Timestamp, error) {
 	key := requestKey(r)
 	t.reads.AddPoint([]byte(key))
-	if e, ok := t.view.Get(key); ok && !e.deleted {
-		rec, err := decodeRecord(e.value)
+	if v, ok := t.base.get(key); ok && !v.Deleted && v.Seq > t.base.stable {
+		rec, err := decodeRecord(v.Value)
 		return rec, 0, err
 	}
 	prefix := sessionPrefix(r.Session)

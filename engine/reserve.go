@@ -28,6 +28,7 @@ func (c *committer) reserve(reads *interval.Set, own *reservation) *reservation 
 		own.reads, own.until = reads, until
 		return own
 	}
+	c.metrics.reservations.Add(1)
 	c.nextReserve++
 	own = &reservation{id: c.nextReserve, reads: reads, until: until, done: make(chan struct{})}
 	c.reservations = append(c.reservations, own)

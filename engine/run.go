@@ -105,12 +105,14 @@ func (db *DB) RunAction(ctx context.Context, c Call) (*Result, error) {
 		ctx, cancel := context.WithTimeoutCause(ctx, db.limits.ActionTime, limit)
 		defer cancel()
 		state := &callState{principal: c.Principal, limit: db.limits.LogLines}
-		r := newRun(db)
-		go r.do(func() ([]byte, error) { return f.run(&ActionCtx{db: db, ctx: ctx, call: state}, c.Args) }, nil)
+		began := time.Now()
+		r := newRun(db, func() ([]byte, error) { return f.run(&ActionCtx{db: db, ctx: ctx, call: state}, c.Args) }, nil)
+		db.workers.start(r)
 		value, err := r.wait(db.limits.ActionTime, limit, db.life.Done(), nil)
 		if err != nil && context.Cause(ctx) == error(limit) {
 			err = limit // the action says context.DeadlineExceeded in words of its own
 		}
+		db.metrics.ran(KindAction, time.Since(began), err)
 		res := &Result{Value: value, Log: state.takeLog()}
 		if err == nil {
 			res.PrincipalSet, res.Principal = state.principalChange()
@@ -225,6 +227,12 @@ func (s steps) accept() {
 // transact runs fn on the tentative head until it is accepted, and waits until that is durable. Every answer waits, errors
 // and read-only ones too, since they were computed on state that might not come to be.
 func (db *DB) transact(ctx context.Context, p Principal, req *requested, fn func(*txn) ([]byte, error), s steps) (*Result, error) {
+	room := db.committer.backlog
+	deadline := time.Now().Add(room.limits.Wait)
+	if err := room.enter(ctx, deadline); err != nil {
+		return &Result{}, db.metrics.refused(err)
+	}
+	defer room.leave()
 	var own *reservation
 	defer func() { db.committer.release(own) }()
 	for try := 1; ; try++ {
@@ -237,14 +245,23 @@ func (db *DB) transact(ctx context.Context, p Principal, req *requested, fn func
 		}
 		res, again, err := db.attempt(ctx, t, req, fn, own, s)
 		if !again {
-			return res, err
+			return res, db.metrics.refused(err)
+		}
+		if errors.Is(err, errNoRoom) {
+			try-- // it met nobody
+			if err := room.reenter(ctx, deadline); err != nil {
+				return res, db.metrics.refused(err)
+			}
+		} else {
+			db.metrics.conflicts.Add(1)
 		}
 		if try >= db.limits.Attempts {
-			return res, Errorf(CodeBusy, "too many conflicting writes; try again")
+			return res, db.metrics.refused(Errorf(CodeBusy, "too many conflicting writes; try again"))
 		}
 		if try >= triesBeforeReserve {
 			own = db.committer.reserve(&t.reads, own)
 		}
+		db.metrics.retries.Add(1)
 	}
 }
 
@@ -280,20 +297,19 @@ func (db *DB) attempt(ctx context.Context, t *txn, req *requested, fn func(*txn)
 	})
 	if t.runaway {
 		// What it read is not known, but its answer, too, waits for the state that it ran on.
-		if _, err := db.committer.settle(ctx, t.base, new(interval.Set)); err != nil && !errors.Is(err, errConflict) {
+		if _, err := db.committer.settle(ctx, t.base.seq, new(interval.Set)); err != nil && !errors.Is(err, errConflict) {
 			return res, false, err
 		}
 		return res, false, fnErr
 	}
 	res.Log, res.Trace = t.takeLog(), t.trace
-	t.reads.Seal()
-	if fnErr == nil && !replayed && len(t.own) > 0 {
+	if fnErr == nil && !replayed && t.mine.Len() > 0 {
 		// A key that was touched more than once is logged, and looked for, once.
 		slices.Sort(t.touched)
 		m := &member{reads: &t.reads, writes: t.writes(), touched: slices.Compact(t.touched), committed: s.committed}
 		if fnErr = db.committer.admit(m); fnErr == nil {
-			if err := db.committer.accept(t.base, own, m); err != nil {
-				return res, errors.Is(err, errConflict), err
+			if err := db.committer.accept(t.base.seq, own, m); err != nil {
+				return res, errors.Is(err, errConflict) || errors.Is(err, errNoRoom), err
 			}
 			s.accept()
 			ts, err := db.committer.await(ctx, m)
@@ -302,7 +318,7 @@ func (db *DB) attempt(ctx context.Context, t *txn, req *requested, fn func(*txn)
 		}
 	}
 	s.accept()
-	ts, err := db.committer.settle(ctx, t.base, &t.reads)
+	ts, err := db.committer.settle(ctx, t.base.seq, &t.reads)
 	if err != nil {
 		return res, errors.Is(err, errConflict), err
 	}
@@ -318,31 +334,46 @@ func (db *DB) attempt(ctx context.Context, t *txn, req *requested, fn func(*txn)
 
 var errEndedGoroutine = errors.New("engine: the function ended its goroutine")
 
-// execute runs fn on a goroutine of its own, until it returns or its time is up. Then the transaction is dead: fn may go on
+// execute runs fn on a worker, until it returns or its time is up. Then the transaction is dead: fn may go on
 // running, but every call that it makes fails. The snapshot is closed when fn has returned.
 func (db *DB) execute(t *txn, fn func() ([]byte, error)) ([]byte, error) {
 	ctx, cancel := context.WithCancel(t.ctx)
 	defer cancel()
 	t.ctx = ctx
-	r := newRun(db)
-	go r.do(fn, func(err error) error {
+	db.metrics.transactions.Add(1)
+	began := time.Now()
+	r := newRun(db, fn, func(err error) error {
 		t.dead.Store(true)
 		t.finish()
+		db.metrics.transactions.Add(-1)
 		if err == nil {
 			err = t.poison
 		}
 		return err
 	})
-	return r.wait(db.limits.FunctionTime, &LimitError{"FunctionTime", int64(db.limits.FunctionTime)}, nil, func() {
+	db.workers.start(r)
+	value, err := r.wait(db.limits.FunctionTime, &LimitError{"FunctionTime", int64(db.limits.FunctionTime)}, nil, func() {
 		t.dead.Store(true)
 		t.runaway = true
 	})
+	kind := KindQuery
+	if t.writable {
+		kind = KindMutation
+	}
+	db.metrics.ran(kind, time.Since(began), err)
+	if !t.runaway {
+		t.reads.Seal()
+		db.metrics.readSet.observe(float64(t.reads.Len()))
+	}
+	return value, err
 }
 
-// run is one run of a function on a goroutine of its own, and of somebody who waits for it, up to a limit.
+// run is one run of a function on a worker, and of somebody who waits for it, up to a limit.
 type run struct {
 	db    *DB
-	value []byte // the function's goroutine's, until done is closed; so is err
+	fn    func() ([]byte, error)
+	ended func(error) error // told the function's error when it has returned; may be nil
+	value []byte            // the worker's, until done is closed; so is err
 	err   error
 	done  chan struct{}
 
@@ -351,15 +382,17 @@ type run struct {
 	abandoned bool
 }
 
-func newRun(db *DB) *run { return &run{db: db, done: make(chan struct{}), err: errEndedGoroutine} }
+func newRun(db *DB, fn func() ([]byte, error), ended func(error) error) *run {
+	return &run{db: db, fn: fn, ended: ended, done: make(chan struct{}), err: errEndedGoroutine}
+}
 
-// do runs the function, and ended, which may be nil, with its error when it has returned.
-func (r *run) do(fn func() ([]byte, error), ended func(error) error) {
+// do runs the function.
+func (r *run) do() {
 	// Deferred, since fn may end its goroutine by runtime.Goexit, as the helpers of package testing do.
 	defer close(r.done)
 	defer func() {
-		if ended != nil {
-			r.err = ended(r.err)
+		if r.ended != nil {
+			r.err = r.ended(r.err)
 		}
 		if r.err == nil {
 			r.err = r.db.checkResult(r.value)
@@ -371,7 +404,7 @@ func (r *run) do(fn func() ([]byte, error), ended func(error) error) {
 			r.db.abandoned.Add(-1)
 		}
 	}()
-	r.value, r.err = guarded(fn)
+	r.value, r.err = guarded(r.fn)
 }
 
 // closeGrace is how long Close waits for actions that do not heed the end of their context.
@@ -532,7 +565,6 @@ func (db *DB) evaluate(ctx context.Context, at Timestamp, c Call, fn func(*ReadT
 		e.Err, e.Volatile, e.ReadIdentity = db.public(c, err), true, true
 		return e, nil
 	}
-	t.reads.Seal()
 	e.reads, e.ReadIdentity, e.Volatile, e.Identity, e.Log = &t.reads, t.readIdentity, t.volatile, t.ident, t.takeLog()
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {

@@ -8,22 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/tidwall/btree"
-
 	"github.com/mimosadb/mimosa/engine/internal/interval"
 	"github.com/mimosadb/mimosa/engine/storage"
 )
-
-// entry is a key's state above the snapshot: written by an accepted mutation (seq > 0) or by the transaction itself (0).
-type entry struct {
-	value   []byte
-	deleted bool
-	seq     uint64
-}
-
-// overlay is an ordered map of such entries. Copy is cheap and isolates, which is what makes savepoints, scans that see the
-// transaction as at their first step, and transactions on the tentative head simple.
-type overlay = btree.Map[string, entry]
 
 // txn is the core of ReadTx and Tx: a snapshot, what lies above it, and what was read and written.
 //
@@ -34,12 +21,11 @@ type txn struct {
 	writable  bool
 	principal Principal
 	snap      storage.Snapshot
-	base      uint64   // sequence number of the newest accepted mutation that is visible
-	view      *overlay // what lies above snap, own writes included
+	base      tentative // what lies above snap; empty for a transaction that only reads
+	mine      *overlay  // what it wrote itself
 
 	reads   interval.Set
 	scans   map[*scanned]struct{} // that are under way
-	own     []string              // keys written, in order, with repetitions
 	touched []string              // document and index keys of every change; see DB.conflicts
 
 	poison error
@@ -137,15 +123,19 @@ func (t *txn) traced(f Fired) int {
 
 func (t *txn) traceDone(i int, took time.Duration, err error) {
 	t.trace[i].Took = took
+	t.db.metrics.triggers.observe(took.Seconds())
 	if err != nil {
 		t.trace[i].Error = err.Error()
 	}
 }
 
 // lookup returns a key's value without recording that it was read.
-func (t *txn) lookup(view *overlay, key string) ([]byte, bool, error) {
-	if e, ok := view.Get(key); ok {
+func (t *txn) lookup(mine *overlay, key string) ([]byte, bool, error) {
+	if e, ok := mine.Get(key); ok {
 		return e.value, !e.deleted, nil
+	}
+	if v, ok := t.base.get(key); ok {
+		return v.Value, !v.Deleted, nil
 	}
 	kv, ok, err := t.snap.Get([]byte(key))
 	return kv.Value, ok, err
@@ -154,7 +144,7 @@ func (t *txn) lookup(view *overlay, key string) ([]byte, bool, error) {
 // get returns a key's value and records the point as read, found or not.
 func (t *txn) get(key string) ([]byte, bool, error) {
 	t.reads.AddPoint([]byte(key))
-	return t.lookup(t.view, key)
+	return t.lookup(t.mine, key)
 }
 
 // countRead counts a document against the limits. A call that exceeds one fails, even where its function ignores the error.
@@ -207,21 +197,16 @@ func (t *txn) usableFor(c *collection) error {
 
 // set stores an entry of the transaction's own.
 func (t *txn) set(key string, value []byte, deleted bool) {
-	t.view.Set(key, entry{value: value, deleted: deleted})
-	t.own = append(t.own, key)
+	t.mine.Set(key, entry{value: value, deleted: deleted})
 }
 
-// writes returns what the transaction leaves, one write a key.
+// writes returns what the transaction leaves, one write a key, in the order of the keys.
 func (t *txn) writes() []storage.Write {
-	keys := slices.Clone(t.own)
-	slices.Sort(keys)
-	keys = slices.Compact(keys)
-	out := make([]storage.Write, 0, len(keys))
-	for _, k := range keys {
-		if e, ok := t.view.Get(k); ok && e.seq == 0 {
-			out = append(out, storage.Write{Key: []byte(k), Value: e.value, Delete: e.deleted})
-		}
-	}
+	out := make([]storage.Write, 0, t.mine.Len())
+	t.mine.Scan(func(k string, e entry) bool {
+		out = append(out, storage.Write{Key: []byte(k), Value: e.value, Delete: e.deleted})
+		return true
+	})
 	return out
 }
 
@@ -234,14 +219,14 @@ func (t *txn) nested(tx *Tx, fn func(*Tx) error) error {
 		return &LimitError{"Nesting", int64(t.db.limits.Nesting)}
 	}
 	t.level++
-	view, own, touched, resolved := t.view.Copy(), len(t.own), len(t.touched), t.resolved
+	mine, touched, resolved := t.mine.Copy(), len(t.touched), t.resolved
 	done := false
 	rollback := func() {
-		t.view = view
+		t.mine = mine
 		if !resolved { // who the caller is may have been found in what is rolled back
 			t.resolved, t.ident, t.identErr = false, nil, nil
 		}
-		t.own, t.touched = t.own[:own], t.touched[:touched]
+		t.touched = t.touched[:touched]
 		t.poison = nil
 	}
 	defer func() {

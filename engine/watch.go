@@ -21,6 +21,7 @@ type Watch struct {
 type watches struct {
 	mu       sync.Mutex // guards all below
 	index    *interval.Index[*Watch]
+	live     int           // watches in it
 	log      []publication // ascending; what was published lately
 	logKeys  int
 	floor    Timestamp // the log is whole above it
@@ -55,6 +56,7 @@ func (db *DB) Watch(e *Evaluation, touched func()) *Watch {
 	}
 	if !late {
 		ws.index.Add(w.reads, w)
+		ws.live++
 	}
 	ws.mu.Unlock()
 	if late {
@@ -68,6 +70,7 @@ func (w *Watch) Stop() {
 	if w.fired.CompareAndSwap(false, true) {
 		w.w.mu.Lock()
 		w.w.index.Remove(w.reads, w)
+		w.w.live--
 		w.w.mu.Unlock()
 	}
 }
@@ -79,9 +82,16 @@ func (w *Watch) touch(registered bool) {
 	if registered {
 		w.w.mu.Lock()
 		w.w.index.Remove(w.reads, w)
+		w.w.live--
 		w.w.mu.Unlock()
 	}
 	w.fire()
+}
+
+func (ws *watches) count() int {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	return ws.live
 }
 
 // OnPublish calls fn with every published timestamp, after the watches that its commit touched and before its mutations are

@@ -153,7 +153,7 @@ func (t *txn) checkUnique(x *index, id rawID, key string) error {
 	lo := []byte(key[:len(key)-(idBytes-tagBytes)])
 	hi := keyenc.PrefixEnd(lo)
 	taken := false
-	err := t.scan(t.view, lo, hi, false, func(k string, _ []byte) (bool, error) {
+	err := t.scan(t.mine, lo, hi, false, func(k string, _ []byte) (bool, error) {
 		taken = x.coll.indexedID([]byte(k)) != id
 		return !taken, nil
 	})

@@ -1,6 +1,9 @@
 package interval
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // minTail is how many ranges may wait to be sorted in, however small the set is.
 const minTail = 64
@@ -102,6 +105,27 @@ func (s *Set) Seal() { s.view() }
 // Contains tells whether the set holds key, in time logarithmic in the number of ranges.
 func (s *Set) Contains(key []byte) bool { return contains(s.view(), key) }
 
+// ContainsAny tells whether the set holds one of keys, which are sorted. It takes a search in the larger of both for each item
+// of the smaller.
+func (s *Set) ContainsAny(keys []string) bool {
+	spans := s.view()
+	if len(keys) <= len(spans) {
+		for _, k := range keys {
+			if containsString(spans, k) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, sp := range spans {
+		i, _ := slices.BinarySearch(keys, sp.lo)
+		if i < len(keys) && (sp.hi == "" || keys[i] < sp.hi) {
+			return true
+		}
+	}
+	return false
+}
+
 // Empty tells whether the set holds no key.
 func (s *Set) Empty() bool { return s == nil || len(s.spans) == 0 }
 
@@ -126,4 +150,13 @@ func find(spans []span, key []byte) int {
 func contains(spans []span, key []byte) bool {
 	i := find(spans, key)
 	return i >= 0 && before(key, spans[i].hi)
+}
+
+// containsString is contains for a string.
+func containsString(spans []span, key string) bool {
+	i, found := slices.BinarySearchFunc(spans, key, func(s span, key string) int { return strings.Compare(s.lo, key) })
+	if !found {
+		i--
+	}
+	return i >= 0 && (spans[i].hi == "" || key < spans[i].hi)
 }

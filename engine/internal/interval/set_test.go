@@ -213,3 +213,23 @@ func TestSealedSetIsSafeForReaders(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// Whichever of both is larger, a set holds one of some keys when it holds any of them.
+func TestContainsAny(t *testing.T) {
+	t.Parallel()
+	draw := newDraws()
+	rapid.Check(t, func(t *rapid.T) {
+		model := draw.ranges.Draw(t, "ranges")
+		s := add(new(interval.Set), model...)
+		var keys []string
+		want := false
+		for _, k := range rapid.SliceOfN(draw.key, 0, 12).Draw(t, "keys") {
+			keys = append(keys, string(k))
+			want = want || holds(model, k)
+		}
+		slices.Sort(keys)
+		if got := s.ContainsAny(keys); got != want {
+			t.Fatalf("ContainsAny(%q) is %v of %v", keys, got, model)
+		}
+	})
+}
