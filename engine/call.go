@@ -18,6 +18,9 @@ type Call struct {
 	Principal Principal
 	// Request makes a mutation take effect exactly once, however often it is sent; nil for calls that nobody resends.
 	Request *RequestID
+	// Journal of a query is what an earlier run of the same call gave as Result.Journal, or "": pages that it read (see
+	// Scan.Paginate) end where they ended then. One that is not from there has no effect. Functions other than queries ignore it.
+	Journal string
 	// Committed, if set, is called with the timestamp of a mutation's commit, before anything that the commit changed can be
 	// seen: before the timestamp is published, watches are touched and the mutation is answered. It is called from the
 	// committer's goroutine, so it must neither block nor call the database. It is not called for a mutation that wrote
@@ -43,6 +46,9 @@ type Result struct {
 	// Timestamp is the commit that made the mutation durable, or for a query the snapshot that it read. Zero for actions and
 	// for calls that failed.
 	Timestamp Timestamp
+	// Journal is where the pages end that a query has read, to be given to its next run; "" if it has read none. It does not
+	// change from run to run. A query that failed gives back the one that it was given.
+	Journal string
 	// Log holds what the function said with Log.
 	Log []string
 	// Trace holds what fired inside a mutation, in order.

@@ -35,6 +35,8 @@ type DB struct {
 	rand   *rand.Rand // of the seed
 	unique *rand.Rand // of the seed and the state of the store
 
+	seal *seal // of cursors and journals
+
 	life   context.Context // ends with Close
 	end    context.CancelFunc
 	calls  sync.WaitGroup // running calls and maintenance
@@ -102,6 +104,9 @@ func Open(s *Schema, o Options) (*DB, error) {
 	// Ids of documents and groups are never used again, not even by a database that is reopened with the same seed.
 	db.unique = rand.New(rand.NewPCG(seed, uint64(born)))
 	if err := db.prepare(db.life); err != nil {
+		return fail(err)
+	}
+	if err := db.openSeal(db.life); err != nil {
 		return fail(err)
 	}
 	head, err := store.Head(db.life)

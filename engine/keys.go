@@ -8,7 +8,7 @@ import "encoding/binary"
 //	i + index tag (4) + components + id without tag (12)  an index entry, without a value
 //	s + session + 0x00 + request (8)                   what mutations of one session gave, see request.go
 //	s + session + 0x00                                 the highest request whose record was pruned, see prune.go
-//	m + name                                           the catalog
+//	m + name                                           the catalog, the key of cursors
 const (
 	spaceDocument = 'd'
 	spaceIndex    = 'i'

@@ -121,7 +121,8 @@ type scanOf struct {
 	even  bool
 }
 
-func (s scanOf) run(m *items, r engine.Reader) ([]engine.ID[item], error) {
+// build makes the scan.
+func (s scanOf) build(m *items, r engine.Reader) *engine.Scan[item] {
 	var scan *engine.Scan[item]
 	if s.index == "" {
 		scan = m.all.All(r)
@@ -151,8 +152,12 @@ func (s scanOf) run(m *items, r engine.Reader) ([]engine.ID[item], error) {
 	if s.even {
 		scan = scan.Filter(func(d *engine.Doc[item]) bool { return d.Value.Tail%2 == 0 })
 	}
+	return scan
+}
+
+func (s scanOf) run(m *items, r engine.Reader) ([]engine.ID[item], error) {
 	ids := []engine.ID[item]{}
-	for d, err := range scan.Docs() {
+	for d, err := range s.build(m, r).Docs() {
 		if err != nil {
 			return nil, err
 		}

@@ -166,9 +166,9 @@ func (q *query) notFound() error {
 	return &Error{Code: CodeNotFound, Message: "no such document in " + q.coll.name}
 }
 
-// run calls each with the stored JSON of the documents in the range until it says stop, and records the range that was
+// run calls each with the key and the stored JSON of the documents in the range until it says stop, and records the range that was
 // looked at: up to the last key where it stopped early.
-func (q *query) run(each func(raw []byte) (more bool, err error)) error {
+func (q *query) run(each func(key string, raw []byte) (more bool, err error)) error {
 	if q.err != nil {
 		return q.err
 	}
@@ -218,7 +218,7 @@ func (q *query) run(each func(raw []byte) (more bool, err error)) error {
 		if err := t.countRead(value); err != nil {
 			return false, err
 		}
-		more, err := each(value)
+		more, err := each(key, value)
 		if !more {
 			return false, err
 		}

@@ -48,8 +48,9 @@ func (db *DB) RunQuery(ctx context.Context, c Call) (*Result, error) {
 		if err != nil {
 			return &Result{}, err
 		}
+		t.journal = &journal{given: c.Journal}
 		value, err := db.execute(t, func() ([]byte, error) { return f.run(&ReadTx{t}, c.Args) })
-		return &Result{Value: value, Timestamp: t.snap.Timestamp(), Log: t.takeLog()}, err
+		return &Result{Value: value, Timestamp: t.snap.Timestamp(), Journal: t.takeJournal(c, err), Log: t.takeLog()}, err
 	})
 }
 
@@ -534,7 +535,7 @@ func (db *DB) Evaluate(ctx context.Context, at Timestamp, c Call) (*Evaluation, 
 	f, err := db.find(c, KindQuery)
 	if err != nil {
 		// What is registered never changes, so such a result stays.
-		return &Evaluation{Result: Result{Timestamp: at}, Err: db.public(c, err)}, nil
+		return &Evaluation{Result: Result{Timestamp: at, Journal: c.Journal}, Err: db.public(c, err)}, nil
 	}
 	return db.evaluate(ctx, at, c, func(r *ReadTx) ([]byte, error) { return f.run(r, c.Args) })
 }
@@ -558,8 +559,9 @@ func (db *DB) evaluate(ctx context.Context, at Timestamp, c Call, fn func(*ReadT
 	if err != nil {
 		return nil, err
 	}
+	t.journal = &journal{given: c.Journal}
 	value, err := db.execute(t, func() ([]byte, error) { return fn(&ReadTx{t}) })
-	e := &Evaluation{Result: Result{Timestamp: at}}
+	e := &Evaluation{Result: Result{Timestamp: at, Journal: t.takeJournal(c, err)}}
 	if t.runaway {
 		// What it read is not known and its goroutine still adds to it, so nobody shares this result.
 		e.Err, e.Volatile, e.ReadIdentity = db.public(c, err), true, true

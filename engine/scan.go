@@ -25,7 +25,7 @@ func (x *Index[T]) Eq(r Reader, values ...any) *Scan[T] {
 func (x *Index[T]) One(r Reader, values ...any) (*Doc[T], error) { return x.Eq(r, values...).Unique() }
 
 // Scan is a query over one index, or over a whole collection. It is built up by its methods, which return it, and run by
-// Docs, Collect, First, Unique or Count, each time anew. What it read enters the read set as one range, up to where it
+// Docs, Collect, First, Unique, Count or Paginate, each time anew. What it read enters the read set as one range, up to where it
 // stopped. It sees the transaction as it was at its first step. A Scan belongs to its Reader.
 type Scan[T any] struct {
 	q      *query
@@ -87,7 +87,7 @@ func (s *Scan[T]) each(decode bool, fn func(raw []byte, d *Doc[T]) (more bool)) 
 		return false, nil
 	}
 	n := 0
-	err = s.q.run(func(raw []byte) (bool, error) {
+	err = s.q.run(func(_ string, raw []byte) (bool, error) {
 		var d *Doc[T]
 		if decode || s.filter != nil {
 			var err error

@@ -48,7 +48,8 @@ type txn struct {
 	readDocs, writeDocs   int
 	readBytes, writeBytes int64
 
-	locals map[any]any
+	journal *journal // of a query's run; see Call.Journal
+	locals  map[any]any
 	log    []string
 	trace  []Fired
 }
