@@ -50,8 +50,8 @@ type txn struct {
 
 	journal *journal // of a query's run; see Call.Journal
 	locals  map[any]any
-	log    []string
-	trace  []Fired
+	log     []string
+	trace   []Fired
 }
 
 // finish ends the transaction when its function has returned. Scans that were left open, by iter.Pull, have read what they

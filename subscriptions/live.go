@@ -22,6 +22,9 @@ type live struct {
 
 	mu    sync.Mutex
 	nodes map[nodeKey]*node // guarded by mu
+	// watched counts, guarded by mu, the nodes that have slots. Others are there for an evaluation whose slots have gone on to
+	// a node with its journal, so that whoever asks anew finds it.
+	watched int
 	// waiters, guarded by mu, wait for a timestamp to be published.
 	waiters map[chan struct{}]engine.Timestamp
 
@@ -39,8 +42,9 @@ type live struct {
 	evaluations, encodings atomic.Int64
 }
 
-// nodeKey is a query; the zero value is the query "who is this", which each socket with a principal watches.
-type nodeKey struct{ path, args string }
+// nodeKey is a query, with the journal that it is run with; the zero value is the query "who is this", which each socket with
+// a principal watches.
+type nodeKey struct{ path, args, journal string }
 
 func newLive(s *Server, db *engine.DB) *live {
 	l := &live{
@@ -105,7 +109,7 @@ func (l *live) poke() {
 	}
 }
 
-// hold returns the query's node, to be released with drop.
+// hold returns the query's node for a slot, to be released with drop.
 func (l *live) hold(k nodeKey) *node {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -114,7 +118,9 @@ func (l *live) hold(k nodeKey) *node {
 		n = &node{nodeKey: k, flights: map[flightKey]*flight{}, recent: map[string][]*evaluation{}}
 		l.nodes[k] = n
 	}
-	n.slots++
+	if n.slots++; n.slots == 1 {
+		l.watched++
+	}
 	return n
 }
 
@@ -122,6 +128,28 @@ func (l *live) drop(n *node) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n.slots--; n.slots == 0 {
+		l.watched--
+		l.tidy(n)
+	}
+}
+
+// keep holds a node for an evaluation that somebody holds, until release.
+func (l *live) keep(n *node) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n.evaluations++
+}
+
+func (l *live) release(n *node) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n.evaluations--
+	l.tidy(n)
+}
+
+// tidy forgets a node that nobody needs. l.mu is held.
+func (l *live) tidy(n *node) {
+	if n.slots == 0 && n.evaluations == 0 {
 		delete(l.nodes, n.nodeKey)
 	}
 }

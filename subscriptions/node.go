@@ -8,12 +8,14 @@ import (
 	"time"
 
 	"github.com/mimosadb/mimosa/engine"
+	"github.com/mimosadb/mimosa/subscriptions/wire"
 )
 
 // node is one query with what is known of it.
 type node struct {
 	nodeKey
-	slots int // guarded by live.mu: how many hold the node
+	// Guarded by live.mu: how many slots and how many evaluations hold the node.
+	slots, evaluations int
 
 	mu            sync.Mutex
 	readsIdentity bool // guarded by mu: whether the last evaluation did; what to expect of the next
@@ -135,6 +137,7 @@ func (l *live) evaluate(s *slot, p engine.Principal, ts engine.Timestamp) (e *ev
 		subs: map[*slot]struct{}{s: {}}, content: l.contentOf(ev),
 	}
 	e.through.Store(untouched)
+	l.keep(s.node)
 	l.watch(e, ev)
 	var limit *engine.LimitError
 	if ev.Err != nil && errors.As(ev.Err, &limit) && limit.Limit == "FunctionTime" {
@@ -157,7 +160,9 @@ func (l *live) run(n *node, p engine.Principal, ts engine.Timestamp) (*engine.Ev
 		return l.db.EvaluateIdentity(l.server.ctx, ts, p)
 	}
 	l.evaluations.Add(1)
-	return l.db.Evaluate(l.server.ctx, ts, engine.Call{Function: n.path, Args: []byte(n.args), Principal: p})
+	return l.db.Evaluate(l.server.ctx, ts, engine.Call{
+		Function: n.path, Args: []byte(n.args), Journal: n.journal, Principal: p,
+	})
 }
 
 // watch has the engine tell when e ends. If that comes before the watch is set, nothing is known beyond e's own timestamp.
@@ -178,7 +183,7 @@ func (l *live) watch(e *evaluation, ev *engine.Evaluation) {
 }
 
 func (l *live) contentOf(ev *engine.Evaluation) *content {
-	c := &content{}
+	c := &content{result: wire.QueryResult{Journal: ev.Journal}}
 	if ev.Err != nil {
 		c.result.Failure = failure(ev.Err)
 	} else {
@@ -231,6 +236,7 @@ func (n *node) forget(e *evaluation) {
 func (l *live) unsubscribe(e *evaluation, s *slot) {
 	if e.unsubscribe(s, l.now) {
 		e.node.forget(e)
+		l.release(e.node)
 	}
 }
 
@@ -238,11 +244,24 @@ func (l *live) unsubscribe(e *evaluation, s *slot) {
 type slot struct {
 	socket  *socket
 	id      uint32
-	node    *node       // nil for one that is refused
+	bytes   int         // of what the client sent for it
+	node    *node       // of its next evaluation; nil for one that is refused
 	refused *content    // what it says instead
 	current *evaluation // nil until it was first evaluated
 	sent    *content    // nil until it was first sent
 	removed bool
+}
+
+// follow makes the slot's next evaluation one with the journal of the one that it has now, so that pages keep their ends, for
+// all who hold the same.
+func (s *slot) follow(l *live) {
+	k := s.node.nodeKey
+	if k.journal = s.current.content.result.Journal; k == s.node.nodeKey {
+		return
+	}
+	next := l.hold(k)
+	l.drop(s.node)
+	s.node = next
 }
 
 // release lets go of the evaluation that the slot holds.

@@ -143,7 +143,7 @@ func (s *Server) Stats() Stats {
 	st.Sockets = len(s.sockets)
 	s.mu.Unlock()
 	s.live.mu.Lock()
-	st.Queries = len(s.live.nodes)
+	st.Queries = s.live.watched
 	s.live.mu.Unlock()
 	return st
 }

@@ -57,6 +57,10 @@ type (
 	gateArgs struct {
 		Gate string `json:"gate"`
 	}
+	pageArgs struct {
+		Room string          `json:"room"`
+		Page engine.PageArgs `json:"paginationOpts"`
+	}
 	codeArgs struct {
 		Code string `json:"code"`
 	}
@@ -175,6 +179,18 @@ func newApp() *app {
 			return "", err
 		}
 		return string(d.ID), nil
+	})
+	engine.Query(s, "notes:page", func(r *engine.ReadTx, in pageArgs) (engine.Page[string], error) {
+		p, err := a.byRoom.Eq(r, in.Room).Desc().Paginate(in.Page)
+		if err != nil {
+			return engine.Page[string]{}, err
+		}
+		return engine.MapPage(p, func(n *engine.Doc[note]) (string, error) {
+			if n.Value.Text == "broken" {
+				return "", fail("forbidden")
+			}
+			return n.Value.Text, nil
+		})
 	})
 	engine.Query(s, "notes:any", func(r *engine.ReadTx, in inRoom) (bool, error) {
 		n, err := a.byRoom.Eq(r, in.Room).Count()
@@ -399,6 +415,7 @@ type client struct {
 	auth    uint32 // identity version
 	version wire.StateVersion
 	values  map[uint32]string // what each query says: its JSON, or "!code"
+	journal map[uint32]string // of each query
 	asm     wire.Assembler
 	chunks  int
 	resent  bool            // it sends mutations that have taken effect already
@@ -430,7 +447,7 @@ func (h *host) dial(header ...string) *client {
 		h.t.Fatalf("dial: %v (%v)", err, resp)
 	}
 	h.t.Cleanup(func() { _ = conn.Close() })
-	return &client{t: h.t, conn: conn, values: map[uint32]string{}, answers: map[uint32]bool{}}
+	return &client{t: h.t, conn: conn, values: map[uint32]string{}, journal: map[uint32]string{}, answers: map[uint32]bool{}}
 }
 
 // connect opens a socket of a new session, and of the given one if there is one.
@@ -559,11 +576,14 @@ func (c *client) apply(t *wire.Transition) error {
 			return err
 		case r == nil:
 			delete(c.values, m.QueryID)
+			delete(c.journal, m.QueryID)
+			continue
 		case r.Failure != nil:
 			c.values[m.QueryID] = "!" + codeOf(r.Failure)
 		default:
 			c.values[m.QueryID] = string(r.Value)
 		}
+		c.journal[m.QueryID] = r.Journal
 	}
 	return nil
 }

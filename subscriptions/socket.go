@@ -36,7 +36,7 @@ type socket struct {
 	slots         map[uint32]*slot
 	removed       []uint32 // queries whose removal has not been answered
 	refusedSlots  int
-	argumentBytes int // of all slots
+	argumentBytes int // of all slots, with the journals that came with them
 	identityState     // see auth.go
 	requestState      // see requests.go
 
@@ -321,13 +321,14 @@ func (s *socket) addSlot(c *wire.QueryChange) error {
 		return &wire.Error{Reason: wire.TooLarge, Message: "ModifyQuerySet", Field: "modifications", Detail: "far too many"}
 	case len(s.slots)-s.refusedSlots >= most:
 		sl.refuse(failed(engine.CodeTooLarge, "a connection may watch %d queries", most))
-	case len(args) > s.server.maxArguments || s.argumentBytes+len(args) > s.server.o.MaxBuffered:
+	case len(args) > s.server.maxArguments || s.argumentBytes+len(args)+len(c.Journal) > s.server.o.MaxBuffered:
 		sl.refuse(failed(engine.CodeTooLarge, "the arguments are too large"))
 	case c.Component != "":
 		sl.refuse(noComponents())
 	default:
-		s.argumentBytes += len(args)
-		sl.node = s.server.live.hold(nodeKey{path: c.Path, args: string(args)})
+		sl.bytes = len(args) + len(c.Journal)
+		s.argumentBytes += sl.bytes
+		sl.node = s.server.live.hold(nodeKey{path: c.Path, args: string(args), journal: c.Journal})
 	}
 	if sl.node == nil {
 		s.refusedSlots++
@@ -347,7 +348,7 @@ func (s *socket) removeSlot(sl *slot) {
 		s.refusedSlots--
 		return
 	}
-	s.argumentBytes -= len(sl.node.args)
+	s.argumentBytes -= sl.bytes
 	sl.release(s.server.live)
 	s.server.live.drop(sl.node)
 }

@@ -212,6 +212,7 @@ func (s *socket) finish(r *round) {
 			revoked = e.identity == nil
 			continue
 		}
+		sl.follow(l)
 		if !e.content.sameAs(sl.sent) {
 			t.Modifications = append(t.Modifications, wire.Modification{QueryID: sl.id, Encoded: e.content.bytes(&l.encodings)})
 		}

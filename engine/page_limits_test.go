@@ -1,0 +1,204 @@
+package engine_test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/mimosadb/mimosa/engine"
+	"github.com/mimosadb/mimosa/engine/enginetest"
+)
+
+// A page that has read as much as it may ends there, and the next one goes on: also where a filter lets little through.
+func TestPageLimitsEndItEarly(t *testing.T) {
+	t.Parallel()
+	b := newPagedBank()
+	db := enginetest.Open(t, b.schema)
+	update(t, db, func(tx *engine.Tx) error {
+		for i := range 30 {
+			owner := fmt.Sprintf("not %02d", i)
+			if i%10 == 9 {
+				owner = fmt.Sprint("o", i)
+			}
+			if _, err := b.accounts.Insert(tx, account{Owner: owner, Balance: i, Note: strings.Repeat("n", 100)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, c := range []struct {
+		limit, want string
+	}{
+		{`"maximumRowsRead":8`, " | o9 | o19 | o29 done"},
+		{`"maximumRowsRead":10`, "o9 | o19 | o29 |  done"},
+		{`"maximumRowsRead":1000`, "o9 o19 o29 done"},
+		// A document has some 200 bytes: a page of 1,600 to 1,800 bytes ends with the eighth or the ninth.
+		{`"maximumBytesRead":1`, strings.Repeat(" | ", 9) + "o9 | " + strings.Repeat(" | ", 9) + "o19 | " + strings.Repeat(" | ", 9) + "o29 |  done"},
+		{`"maximumBytesRead":100000`, "o9 o19 o29 done"},
+	} {
+		var pages []string
+		cursor := "null"
+		for {
+			args := fmt.Sprintf(`{"numItems":5,"cursor":%s,%s}`, cursor, c.limit)
+			p, e := page(t, db, args, "")
+			if again, _ := page(t, db, args, e.Journal); e.Err != nil || p.Status != "" || again.Status != "" || names(again) != names(p) {
+				t.Fatalf("%s: %+v and by its journal %+v (%v)", args, p, again, e.Err)
+			}
+			pages = append(pages, names(p))
+			if p.IsDone {
+				break
+			}
+			cursor = quoted(p.ContinueCursor)
+		}
+		if got := strings.Join(pages, " | ") + " done"; got != c.want {
+			t.Errorf("%s: %q, want %q", c.limit, got, c.want)
+		}
+	}
+}
+
+// A page whose end is fixed and that has grown is to be split, and halves that are still too large again.
+func TestPageThatHasGrown(t *testing.T) {
+	t.Parallel()
+	overStores(t, func(t *testing.T, open func(*engine.Schema, ...func(*engine.Options)) *engine.DB) {
+		for what, c := range map[string]struct {
+			args   string
+			limits func(*engine.Options)
+		}{
+			"by the limits of the page":        {`{"numItems":4,"cursor":null,"maximumRowsRead":4}`, func(*engine.Options) {}},
+			"by the limits of the transaction": {`{"numItems":4,"cursor":null}`, func(o *engine.Options) { o.Limits.ReadDocuments = 32 }},
+		} {
+			b := newPagedBank()
+			db := open(b.schema, c.limits)
+			b.openAccounts(t, db, 4)
+			p, e := page(t, db, c.args, "")
+			journal := e.Journal
+			if p.Status != "" || p.SplitCursor == nil {
+				t.Fatalf("%s: %+v (%v)", what, p, e.Err)
+			}
+			end := p.ContinueCursor
+			statuses := ""
+			for i := range 12 {
+				b.open(t, db, fmt.Sprint("in", i), 1+i)
+				p, e = page(t, db, c.args, journal)
+				if e.Err != nil || p.ContinueCursor != end {
+					t.Fatalf("%s, grown by %d: %+v (%v)", what, i, p, e.Err)
+				}
+				if complete := len(p.Items) == 5+i; complete != (p.Status != engine.PageSplitRequired) {
+					t.Errorf("%s, grown by %d: %d items, status %q", what, i, len(p.Items), p.Status)
+				}
+				statuses += string(p.Status) + " "
+			}
+			want := strings.Repeat("SplitRecommended ", 4) + strings.Repeat("SplitRequired ", 8)
+			if statuses != want {
+				t.Errorf("%s: as it grew\n%s, want\n%s", what, statuses, want)
+			}
+			// The halves, each split in the middle where it has to be, are the page.
+			var read func(cursor, end string) string
+			pages := 0
+			read = func(cursor, end string) string {
+				pages++
+				extra := ""
+				if strings.Contains(c.args, "maximumRowsRead") {
+					extra = `,"maximumRowsRead":4`
+				}
+				p, e := page(t, db, fmt.Sprintf(`{"numItems":4,"cursor":%s,"endCursor":%s%s}`, cursor, end, extra), "")
+				if e.Err != nil || e.Journal != "" || quoted(p.ContinueCursor) != end {
+					t.Fatalf("%s: %+v (%v), journal %q", what, p, e.Err, e.Journal)
+				}
+				if p.Status == "" {
+					return names(p) + " "
+				}
+				return read(cursor, quoted(*p.SplitCursor)) + read(quoted(*p.SplitCursor), end)
+			}
+			got := read("null", quoted(end))
+			if want := "o0 in0 in1 in2 in3 in4 in5 in6 in7 in8 o10 in9 in10 in11 o20 o30 "; got != want {
+				t.Errorf("%s: the halves are\n%s, want\n%s", what, got, want)
+			}
+			if pages > 11 {
+				t.Errorf("%s: 16 documents were read in %d pages, of at most 4", what, pages)
+			}
+		}
+	})
+}
+
+// A page of one document cannot be split, however large it is.
+func TestPageOfOneLargeDocument(t *testing.T) {
+	t.Parallel()
+	b := newPagedBank()
+	db := enginetest.Open(t, b.schema)
+	update(t, db, func(tx *engine.Tx) error {
+		return second(b.accounts.Insert(tx, account{Owner: "large", Note: strings.Repeat("n", 1000)}))
+	})
+	for _, journaled := range []bool{false, true} {
+		args := `{"numItems":4,"cursor":null,"maximumBytesRead":10}`
+		p, e := page(t, db, args, "")
+		if journaled {
+			p, e = page(t, db, args, e.Journal)
+		}
+		if e.Err != nil || names(p) != "large" || p.Status != "" || p.SplitCursor != nil {
+			t.Errorf("%+v (%v)", p, e.Err)
+		}
+	}
+}
+
+// A page leaves room for reading what belongs to its items, and one after the other gets less.
+func TestPagesWithinTheTransactionsLimits(t *testing.T) {
+	t.Parallel()
+	b := newBank()
+	db := enginetest.Open(t, b.schema, func(o *engine.Options) { o.Limits.ReadDocuments = 80 })
+	b.openAccounts(t, db, 100)
+	view(t, db, func(r *engine.ReadTx) error {
+		var cursor *string
+		read := 0
+		for range 8 {
+			p, err := b.balance.Scan(r).Paginate(engine.PageArgs{NumItems: 100, Cursor: cursor})
+			if err != nil || len(p.Items) < 1 || len(p.Items) > 10 {
+				t.Fatalf("a page of %d: %v", len(p.Items), err)
+			}
+			if p.Items[0].Value.Balance != read*10 {
+				t.Errorf("a page begins with %d, want %d", p.Items[0].Value.Balance, read*10)
+			}
+			read += len(p.Items)
+			cursor = &p.ContinueCursor
+		}
+		if read > 80 {
+			t.Errorf("read %d, the limit is 80", read)
+		}
+		return nil
+	})
+}
+
+// A cursor tells nothing of the documents that it lies between, nor, but for steps of 32 bytes, how long their values are.
+func TestCursorsTellNothing(t *testing.T) {
+	t.Parallel()
+	b := newBank()
+	db := enginetest.Open(t, b.schema)
+	lengths := map[int]bool{}
+	for _, owner := range []string{"a-secret", "b-secret-more"} {
+		b.open(t, db, owner, 1)
+	}
+	view(t, db, func(r *engine.ReadTx) error {
+		for n := range 2 {
+			for _, desc := range []bool{false, true} {
+				s := b.byOwner.Scan(r)
+				if desc {
+					s = s.Desc()
+				}
+				p, err := s.Paginate(engine.PageArgs{NumItems: n + 1})
+				if err != nil {
+					return err
+				}
+				raw, err := base64.RawURLEncoding.DecodeString(p.ContinueCursor)
+				if err != nil || strings.Contains(string(raw), "secret") {
+					t.Errorf("cursor %q (%v)", raw, err)
+				}
+				lengths[len(raw)] = true
+			}
+		}
+		return nil
+	})
+	if len(lengths) != 1 {
+		t.Errorf("cursors have %d different lengths", len(lengths))
+	}
+}
