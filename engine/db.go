@@ -3,10 +3,8 @@ package engine
 import (
 	"cmp"
 	"context"
-	crand "crypto/rand"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -28,6 +26,7 @@ type DB struct {
 	watches   *watches
 	workers   workers
 	metrics   *meters
+	backups   *backups
 	logger    *slog.Logger
 	clock     func() time.Time
 
@@ -50,29 +49,14 @@ type DB struct {
 // place. Where it fails, Options.Store is closed. It refuses a database in which documents break a schema that has changed, see Options.AllowInvalid, and one
 // written by a newer version. New indexes are built before it returns.
 func Open(s *Schema, o Options) (*DB, error) {
-	s.mu.Lock()
-	s.sealed = true
-	problems := errors.Join(s.problems...)
-	s.mu.Unlock()
-	if problems != nil {
-		problems = fmt.Errorf("engine: wrong registrations:\n%w", problems)
-		if o.Store != nil {
-			problems = errors.Join(problems, o.Store.Close())
-		}
-		return nil, problems
+	if err := s.seal(); err != nil {
+		return nil, errors.Join(err, closeStore(o.Store))
 	}
-	if o.Clock == nil {
-		o.Clock = time.Now
-	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	o.Limits = o.Limits.withDefaults()
-	o.Backlog = o.Backlog.withDefaults()
+	o = o.withDefaults()
 	store := o.Store
 	if store == nil {
 		if o.Dir == "" {
-			return nil, errors.New("engine: Options has neither Dir nor Store")
+			return nil, errNowhere
 		}
 		b, err := openEmbedded(o)
 		if err != nil {
@@ -80,14 +64,7 @@ func Open(s *Schema, o Options) (*DB, error) {
 		}
 		store = b
 	}
-	seed := o.Seed
-	if seed == 0 {
-		var b [8]byte
-		if _, err := crand.Read(b[:]); err != nil {
-			return nil, err
-		}
-		seed = binary.LittleEndian.Uint64(b[:])
-	}
+	seed := o.seed()
 	db := &DB{
 		schema: s, options: o, limits: o.Limits, store: store, logger: o.Logger, clock: o.Clock, metrics: newMeters(),
 		rand: rand.New(rand.NewPCG(seed, seed^0x9e3779b97f4a7c15)),
@@ -102,7 +79,11 @@ func Open(s *Schema, o Options) (*DB, error) {
 		return fail(err)
 	}
 	// Ids of documents and groups are never used again, not even by a database that is reopened with the same seed.
-	db.unique = rand.New(rand.NewPCG(seed, uint64(born)))
+	db.unique = newUnique(seed, born)
+	db.backups = newBackups(o)
+	if err := db.loadBackups(db.life, born); err != nil {
+		return fail(err)
+	}
 	if err := db.prepare(db.life); err != nil {
 		return fail(err)
 	}
@@ -115,6 +96,9 @@ func Open(s *Schema, o Options) (*DB, error) {
 	}
 	db.watches = newWatches(head, seed)
 	db.committer = newCommitter(store, head, o, db.metrics, db.newGroupID, db.watches.publish)
+	if o.still {
+		return db, nil
+	}
 	db.calls.Add(1)
 	go db.maintain()
 	for _, fn := range s.onOpen {
@@ -252,11 +236,15 @@ func (db *DB) maintain() {
 			return
 		case <-tick.C:
 		}
-		floor := min(Timestamp(max(0, db.clock().Add(-keepVersions).UnixNano())), db.Published())
-		if err := db.store.Compact(db.life, storage.Floors{Versions: floor, Log: floor}); err != nil && db.life.Err() == nil {
+		if err := db.compact(db.life); err != nil && db.life.Err() == nil {
 			db.logger.Error("old versions could not be reclaimed", "error", err)
 		}
 	}
+}
+
+func (db *DB) compact(ctx context.Context) error {
+	floor := min(Timestamp(max(0, db.clock().Add(-keepVersions).UnixNano())), db.Published())
+	return db.store.Compact(ctx, storage.Floors{Versions: floor, Log: db.backups.logFloor(floor)})
 }
 
 // newTxn begins a transaction on the published head, or on the tentative head for one that writes.

@@ -1,6 +1,9 @@
 package engine
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // The engine's keyspaces in a store:
 //
@@ -8,7 +11,7 @@ import "encoding/binary"
 //	i + index tag (4) + components + id without tag (12)  an index entry, without a value
 //	s + session + 0x00 + request (8)                   what mutations of one session gave, see request.go
 //	s + session + 0x00                                 the highest request whose record was pruned, see prune.go
-//	m + name                                           the catalog, the key of cursors
+//	m + name                                           the catalog, the key of cursors, marks of backups
 const (
 	spaceDocument = 'd'
 	spaceIndex    = 'i'
@@ -18,6 +21,17 @@ const (
 	// partition is the length of a document's or index's own prefix: space and tag.
 	partition = 1 + tagBytes
 )
+
+// Rows of what a database knows of itself, beside the catalog.
+var (
+	backupsKey   = []byte{spaceMeta, 'b'} // backups that incremental ones may follow, see backuphistory.go
+	restoringKey = []byte{spaceMeta, 'r'} // there while a restore is not finished
+)
+
+// ofThisStore says of a meta row that it is about the store that it is in, so that no backup has it.
+func ofThisStore(key []byte) bool {
+	return bytes.Equal(key, backupsKey) || bytes.Equal(key, restoringKey)
+}
 
 func documentKey(id rawID) string {
 	var k [1 + idBytes]byte

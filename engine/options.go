@@ -1,6 +1,9 @@
 package engine
 
 import (
+	crand "crypto/rand"
+	"encoding/binary"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -51,6 +54,36 @@ type Options struct {
 	Logger *slog.Logger
 	// UnsafeNoValidation switches the detection of conflicts off. It exists so that tests can show that they would notice.
 	UnsafeNoValidation bool
+	// BackupWindow is how long after a backup an incremental one may follow it. The log since the oldest backup within it is kept
+	// for that: some bytes for each key that a mutation touches, once a mutation. 48 hours when zero; when negative none is
+	// kept, and all backups are full ones.
+	BackupWindow time.Duration
+
+	still bool // do nothing that was not asked for: for a look at the data
+}
+
+var errNowhere = errors.New("engine: Options has neither Dir nor Store")
+
+func (o Options) withDefaults() Options {
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	o.Limits = o.Limits.withDefaults()
+	o.Backlog = o.Backlog.withDefaults()
+	return o
+}
+
+// seed returns the seed, drawn from the operating system where it is zero.
+func (o Options) seed() uint64 {
+	if o.Seed != 0 {
+		return o.Seed
+	}
+	var b [8]byte
+	_, _ = crand.Read(b[:]) // never fails
+	return binary.LittleEndian.Uint64(b[:])
 }
 
 // Limits bound one call. A call that exceeds one fails with a *LimitError naming it, and nothing of it is kept.

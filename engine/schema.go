@@ -36,6 +36,17 @@ func NewSchema() *Schema {
 	}
 }
 
+// seal ends registration and returns all that is wrong with it.
+func (s *Schema) seal() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sealed = true
+	if err := errors.Join(s.problems...); err != nil {
+		return fmt.Errorf("engine: wrong registrations:\n%w", err)
+	}
+	return nil
+}
+
 // Attach returns what mk made the first time it was called with key on this schema. Packages that register things of their
 // own keep them there. Keys follow the rules of context.WithValue.
 func Attach[S any](s *Schema, key any, mk func() S) S {
