@@ -466,20 +466,21 @@ func TestDamagedBackupIsRefused(t *testing.T) {
 }
 
 // notOpened says that what a failed restore left is refused, or that there is nothing.
-func notOpened(t *testing.T, m medium, s *engine.Schema) {
+func notOpened(t *testing.T, m medium, s *engine.Schema) (rows int) {
 	t.Helper()
 	store, err := m()
 	must(t, err)
 	head, err := store.Head(context.Background())
 	must(t, err)
-	empty := len(dump(t, store, head)) == 0
+	rows = len(dump(t, store, head))
 	db, err := engine.Open(s, plain(store, nil))
 	if err == nil {
 		must(t, db.Close())
 	}
-	if !errors.Is(err, engine.ErrRestoreUnfinished) && (err != nil || !empty) {
-		t.Fatalf("what a failed restore left was opened: %v", err)
+	if !errors.Is(err, engine.ErrRestoreUnfinished) && (err != nil || rows > 0) {
+		t.Fatalf("what a failed restore left, %d rows, was opened: %v", rows, err)
 	}
+	return rows
 }
 
 func TestRestoreThatIsInterrupted(t *testing.T) {
@@ -487,8 +488,11 @@ func TestRestoreThatIsInterrupted(t *testing.T) {
 	overMedia(t, func(t *testing.T, fresh func(func() time.Time) medium) {
 		b := newBank()
 		db, _ := launch(t, fresh(nil), b.schema, nil)
-		for i := range 20 {
-			b.open(t, db, fmt.Sprint("owner ", i), i)
+		for i := range 20 { // more than one commit of a store
+			update(t, db, func(tx *engine.Tx) error {
+				_, err := b.accounts.Insert(tx, account{Owner: fmt.Sprint(i), Note: strings.Repeat("n", 300_000)})
+				return err
+			})
 		}
 		full, _ := backup(t, db, 0)
 		must(t, db.Close())
@@ -508,7 +512,9 @@ func TestRestoreThatIsInterrupted(t *testing.T) {
 			if _, err := engine.Restore(try.ctx, b.schema, plain(store, nil), try.r); !errors.Is(err, broken) && !errors.Is(err, context.Canceled) {
 				t.Errorf("%s: %v", name, err)
 			}
-			notOpened(t, target, b.schema)
+			if n := notOpened(t, target, b.schema); n == 0 && name == "read error" {
+				t.Error("nothing was written before the end; the test shows less than it should")
+			}
 		}
 	})
 }
