@@ -28,6 +28,9 @@ type txn struct {
 	scans   map[*scanned]struct{} // that are under way
 	touched []string              // document and index keys of every change; see DB.conflicts
 
+	// silent leaves the hooks of writes out, lenient lets new documents have unknown members; both are for imports.
+	silent, lenient bool
+
 	poison error
 	level  int // of Nested
 	dead   atomic.Bool

@@ -102,9 +102,17 @@ func (t *txn) beginWrite(c *collection) error {
 	return nil
 }
 
+// hooks are those that writes run.
+func (t *txn) hooks() []WriteHook {
+	if t.silent {
+		return nil
+	}
+	return t.db.schema.hooks
+}
+
 // before runs the Before hooks, and checks that the transaction survived them.
 func (t *txn) before(tx *Tx, ch *Change) error {
-	for _, h := range t.db.schema.hooks {
+	for _, h := range t.hooks() {
 		if err := t.guard(func() error { return h.Before(tx.ReadOnly(), ch) }); err != nil {
 			var p *PanicError
 			if errors.As(err, &p) { // a panic is no refusal
@@ -118,7 +126,7 @@ func (t *txn) before(tx *Tx, ch *Change) error {
 
 // admit validates what is going to be stored, and checks its size and the unique indexes.
 func (t *txn) admit(c *collection, id rawID, ch *Change) error {
-	if issues := c.typ.Validate(ch.After, doctype.ValidateOptions{AllowUnknown: ch.Op == Update, Doc: true}); len(issues) > 0 {
+	if issues := c.typ.Validate(ch.After, doctype.ValidateOptions{AllowUnknown: ch.Op == Update || t.lenient, Doc: true}); len(issues) > 0 {
 		return invalid("invalid document for "+c.name, issues)
 	}
 	if len(ch.After) > t.db.limits.DocumentBytes {
@@ -209,7 +217,7 @@ func (t *txn) store(tx *Tx, c *collection, id rawID, ch *Change) error {
 			t.set(now, nil, false)
 		}
 	}
-	for _, h := range t.db.schema.hooks {
+	for _, h := range t.hooks() {
 		if err := t.guard(func() error { return h.After(tx, *ch) }); err != nil {
 			return t.poisonWith(err)
 		}
