@@ -40,6 +40,16 @@ type Change struct {
 	After      []byte
 
 	coll *collection
+	// stored is what is stored, where that is not Before: a migration shows hooks a document that decodes.
+	stored []byte
+}
+
+// before returns the stored JSON until now, nil on Create.
+func (c *Change) before() []byte {
+	if c.stored != nil {
+		return c.stored
+	}
+	return c.Before
 }
 
 // DecodeBefore returns the document as it was before the change, as a fresh copy. T is the collection's type.

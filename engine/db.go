@@ -27,6 +27,7 @@ type DB struct {
 	workers   workers
 	metrics   *meters
 	backups   *backups
+	indexes   *indexStates
 	logger    *slog.Logger
 	clock     func() time.Time
 
@@ -46,23 +47,15 @@ type DB struct {
 }
 
 // Open opens a database with what s declares. It returns all that is wrong with the registrations at once, each with its
-// place. Where it fails, Options.Store is closed. It refuses a database in which documents break a schema that has changed, see Options.AllowInvalid, and one
-// written by a newer version. New indexes are built before it returns.
+// place. Where it fails, Options.Store is closed. Migrations that the database has not seen are run first, see Migrate. Then
+// it refuses a database in which documents break a schema that has changed, see Options.AllowInvalid; one written by a newer
+// version it refuses at once, with ErrNewerFormat. New indexes are built, and those that are not declared any more are dropped,
+// in the background, see DB.Indexes and Options.BuildAtOpen.
 func Open(s *Schema, o Options) (*DB, error) {
-	if err := s.seal(); err != nil {
-		return nil, errors.Join(err, closeStore(o.Store))
-	}
 	o = o.withDefaults()
-	store := o.Store
-	if store == nil {
-		if o.Dir == "" {
-			return nil, errNowhere
-		}
-		b, err := openEmbedded(o)
-		if err != nil {
-			return nil, err
-		}
-		store = b
+	store, err := openStore(s, o)
+	if err != nil {
+		return nil, err
 	}
 	seed := o.seed()
 	db := &DB{
@@ -84,7 +77,9 @@ func Open(s *Schema, o Options) (*DB, error) {
 	if err := db.loadBackups(db.life, born); err != nil {
 		return fail(err)
 	}
-	if err := db.prepare(db.life); err != nil {
+	db.indexes = newIndexStates(s)
+	todo, err := db.prepare(db.life)
+	if err != nil {
 		return fail(err)
 	}
 	if err := db.openSeal(db.life); err != nil {
@@ -99,6 +94,11 @@ func Open(s *Schema, o Options) (*DB, error) {
 	if o.still {
 		return db, nil
 	}
+	builds, err := db.complete(db.life, todo)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	db.calls.Go(func() { db.work(builds, todo.drops) })
 	db.calls.Add(1)
 	go db.maintain()
 	for _, fn := range s.onOpen {
@@ -107,6 +107,20 @@ func Open(s *Schema, o Options) (*DB, error) {
 		}
 	}
 	return db, nil
+}
+
+// openStore seals a schema and opens the store that options with their defaults say. Where it fails, Options.Store is closed.
+func openStore(s *Schema, o Options) (storage.Store, error) {
+	if err := s.seal(); err != nil {
+		return nil, errors.Join(err, closeStore(o.Store))
+	}
+	if o.Store != nil {
+		return o.Store, nil
+	}
+	if o.Dir == "" {
+		return nil, errNowhere
+	}
+	return openEmbedded(o)
 }
 
 // Close refuses new calls, ends the contexts of running ones, waits for them (for actions that do not heed it, two seconds; they

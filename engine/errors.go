@@ -18,6 +18,7 @@ const (
 	CodeConflict        Code = "conflict"        // the call contradicts an earlier one
 	CodeTooLarge        Code = "too_large"       // a limit was exceeded; see LimitError
 	CodeBusy            Code = "busy"            // try again later
+	CodeNotReady        Code = "not_ready"       // an index that a query needs is not built; see ErrIndexNotReady
 	CodeUnknown         Code = "unknown"         // the request is so old that whether it took effect is not known; see RequestID
 	CodeInternal        Code = "internal"        // anything that was not meant for the client
 )
@@ -104,6 +105,8 @@ func (e *Error) Is(target error) bool {
 		return e.Code == CodeBusy
 	case ErrOutcomeUnknown:
 		return e.Code == CodeUnknown
+	case ErrIndexNotReady:
+		return e.Code == CodeNotReady
 	}
 	return false
 }
@@ -114,6 +117,9 @@ var (
 	ErrNotFound = errors.New("engine: not found")
 	// ErrAlreadyExists is matched by every error of code already_exists: a unique index holds these values already.
 	ErrAlreadyExists = errors.New("engine: already exists")
+	// ErrIndexNotReady is matched by every error of code not_ready: a query on an index that is being built, or could not be.
+	// Error.Data names its collection, index and state.
+	ErrIndexNotReady = errors.New("engine: index is not ready")
 	// ErrInvalid is matched by every error of code invalid.
 	ErrInvalid = errors.New("engine: invalid")
 	// ErrBusy is matched by every error of code busy: nothing was done, and trying again later may do it.

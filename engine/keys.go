@@ -11,7 +11,8 @@ import (
 //	i + index tag (4) + components + id without tag (12)  an index entry, without a value
 //	s + session + 0x00 + request (8)                   what mutations of one session gave, see request.go
 //	s + session + 0x00                                 the highest request whose record was pruned, see prune.go
-//	m + name                                           the catalog, the key of cursors, marks of backups
+//	m + kind + name                                    the catalog, indexes and migrations, see catalog.go; the key of cursors,
+//	                                                   marks of backups
 const (
 	spaceDocument = 'd'
 	spaceIndex    = 'i'
@@ -30,6 +31,9 @@ var (
 
 // ofThisStore says of a meta row that it is about the store that it is in, so that no backup has it.
 func ofThisStore(key []byte) bool {
+	if len(key) > 1 && key[1] == metaProgress {
+		return true // entries are not in a backup
+	}
 	return bytes.Equal(key, backupsKey) || bytes.Equal(key, restoringKey)
 }
 

@@ -3,10 +3,9 @@ package engine
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 
 	"github.com/mimosadb/mimosa/engine/storage"
 )
@@ -24,9 +23,9 @@ type loader struct {
 	rows  []storage.Write
 	bytes int64
 
-	catalog *catalog
-	indexes map[[tagBytes]byte][]*index // to build, by collection
-	failed  map[string]bool             // specs of those that could not be
+	known   *known                      // what the backup says of itself
+	indexes map[[tagBytes]byte][]*index // to build, by collection; nil until documents come
+	failed  map[*index]bool             // those that could not be
 
 	documents, sessions int64
 	session             string
@@ -39,7 +38,7 @@ func newLoader(ctx context.Context, s *Schema, store storage.Store, seed uint64)
 	}
 	l := &loader{
 		ctx: ctx, schema: s, store: store, unique: newUnique(seed, head),
-		max: 4096, maxBytes: 1 << 20, failed: map[string]bool{},
+		max: 4096, maxBytes: 1 << 20, failed: map[*index]bool{}, known: newKnown(),
 	}
 	if b, ok := store.(storage.Budget); ok {
 		l.max, l.maxBytes = b.Budget()
@@ -59,7 +58,10 @@ func (l *loader) row(key, value []byte) error {
 	case key[0] == spaceMeta && ofThisStore(key):
 		return nil
 	case string(key) == string(catalogKey):
-		return l.plan(value)
+		return l.say(l.known.addCatalog(value))
+	case key[0] == spaceMeta && len(key) > 1 && key[1] == metaIndex:
+		l.known.add(storage.KV{Key: key, Value: value})
+		return l.say(nil)
 	case key[0] == spaceDocument:
 		l.documents++
 		if err := l.entries(key, value); err != nil {
@@ -74,25 +76,25 @@ func (l *loader) row(key, value []byte) error {
 	return l.write(storage.Write{Key: key, Value: value})
 }
 
-// plan decides which indexes are built. The catalog itself is written at the end.
-func (l *loader) plan(raw []byte) error {
-	known := &catalog{}
-	if err := json.Unmarshal(raw, known); err != nil {
-		return fmt.Errorf("%w: catalog: %w", ErrBackupDamaged, err)
+// say turns what does not decode into an error.
+func (l *loader) say(err error) error {
+	if problems := errors.Join(l.known.problems...); err == nil && problems != nil {
+		return fmt.Errorf("%w: %w", ErrBackupDamaged, problems)
 	}
-	if known.Format > formatVersion {
-		return fmt.Errorf("%w: format %d, this one knows %d", ErrNewerFormat, known.Format, formatVersion)
-	}
-	l.catalog, l.indexes = known, map[[tagBytes]byte][]*index{}
+	return err
+}
+
+// plan decides which indexes are built. The rows that say so are written at the end.
+func (l *loader) plan() {
+	l.known.upgrade()
+	l.indexes = map[[tagBytes]byte][]*index{}
 	for _, c := range l.schema.collections {
-		was := known.Collections[c.name]
 		for _, x := range c.indexes {
-			if was != nil && slices.Contains(was.Indexes, x.spec) {
+			if row := l.known.indexes[x.tag]; row != nil && row.State == IndexReady {
 				l.indexes[c.tag] = append(l.indexes[c.tag], x)
 			}
 		}
 	}
-	return nil
 }
 
 // entries writes the index entries of a document. An index that does not take it, since the program's type has changed, is
@@ -102,10 +104,13 @@ func (l *loader) entries(key, value []byte) error {
 		return fmt.Errorf("%w: a document's key of %d bytes", ErrBackupDamaged, len(key))
 	}
 	id := rawID(key[1:])
+	if l.indexes == nil {
+		l.plan()
+	}
 	for _, x := range l.indexes[[tagBytes]byte(id[:tagBytes])] {
 		entry, _, err := x.key(id, value)
 		if err != nil {
-			l.failed[x.spec] = true
+			l.failed[x] = true
 			continue
 		}
 		if err := l.write(storage.Write{Key: []byte(entry)}); err != nil {
@@ -115,35 +120,38 @@ func (l *loader) entries(key, value []byte) error {
 	return nil
 }
 
-// end writes what is left, the catalog with the indexes that there are now, and takes the mark away with it.
+// end writes what is left, the rows of the indexes that there are now, then the catalog, and takes the mark away with it.
 func (l *loader) end() error {
 	if err := l.flush(); err != nil {
 		return err
 	}
-	last := []storage.Write{{Key: restoringKey, Delete: true}}
-	if l.catalog != nil {
-		for name, c := range l.catalog.Collections {
-			l.settle(name, c)
+	if l.indexes == nil {
+		l.plan()
+	}
+	var last []storage.Write
+	for _, indexes := range l.indexes {
+		for _, x := range indexes {
+			row := &indexRow{Spec: x.spec, State: IndexReady}
+			if l.failed[x] {
+				row.State = IndexBuilding // what there is of it is right
+				last = append(last, jsonRow(progressKey(x.tag), &indexProgress{Phase: phaseFill}))
+			}
+			last = append(last, jsonRow(indexRowKey(x.tag), row))
 		}
-		raw, err := json.Marshal(l.catalog)
-		if err != nil {
+	}
+	for _, w := range last {
+		if err := l.write(w); err != nil {
 			return err
 		}
-		last = append(last, storage.Write{Key: catalogKey, Value: raw})
+	}
+	if err := l.flush(); err != nil {
+		return err
+	}
+	last = []storage.Write{{Key: restoringKey, Delete: true}}
+	if !l.known.fresh {
+		last = append(last, jsonRow(string(catalogKey), l.known.catalog))
 	}
 	return l.commit(last)
-}
-
-// settle says of a collection which indexes are there: none but those that were built.
-func (l *loader) settle(name string, c *catalogedEntry) {
-	c.Indexes, c.Unfinished = nil, nil
-	for _, x := range l.indexes[nameTag(name)] {
-		if l.failed[x.spec] {
-			c.Unfinished = append(c.Unfinished, x.spec)
-		} else {
-			c.Indexes = append(c.Indexes, x.spec)
-		}
-	}
 }
 
 func (l *loader) write(w storage.Write) error {

@@ -44,6 +44,9 @@ type Options struct {
 	// AllowInvalid opens a database in which stored documents break a schema that has changed. They can be read, and are
 	// validated when they are written. Without it, Open goes on refusing as long as there are any.
 	AllowInvalid bool
+	// BuildAtOpen is up to how many documents of a collection its new indexes are built before Open returns, 1,000 when zero, none
+	// when negative. Those of larger ones are built in the background, see DB.Indexes; an empty collection's are ready at once.
+	BuildAtOpen int
 	// Development sends the log lines of functions, and the texts of internal errors, to clients.
 	Development bool
 	// Clock is the source of time, time.Now by default.

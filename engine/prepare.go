@@ -1,10 +1,10 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,101 +13,123 @@ import (
 	"github.com/mimosadb/mimosa/engine/storage"
 )
 
-// formatVersion is the version of the engine's own layout: keys, documents, catalog and log records.
-const formatVersion = 1
+// Open brings a database in line with the schema in two steps. The first, before anybody uses it, looks at everything, refuses,
+// and notes in the index rows what has to be done. It writes nothing where it refuses: the program that the database belongs
+// to must find it as it was. The second does it, through the committer: migrations, then what they have put off; small indexes
+// at once, all else in the background.
 
-// ErrNewerFormat says that a database was written by a newer version of Mimosa.
-var ErrNewerFormat = errors.New("engine: the database was written by a newer version")
+// buildAtOpen is the default of Options.BuildAtOpen.
+const buildAtOpen = 1000
 
-// catalog is what the database knows of the program that used it last. It is one row of JSON.
-type catalog struct {
-	Format      int                        `json:"format"`
-	Collections map[string]*catalogedEntry `json:"collections"`
+// preparation is what the first step leaves to the second.
+type preparation struct {
+	catalog    *catalog
+	builds     []*index
+	drops      []*indexRow
+	migrations []*migration
+	unseen     map[*collection]bool // retyped ones that are looked at when their migrations have run
 }
 
-type catalogedEntry struct {
-	// Schema is the hash of the JSON Schema that all documents satisfy; empty when some are known not to.
-	Schema string `json:"schema"`
-	// Indexes are those that are complete, Unfinished those of which there may be entries nevertheless.
-	Indexes    []string `json:"indexes"`
-	Unfinished []string `json:"unfinished,omitempty"`
-}
-
-var catalogKey = []byte{spaceMeta, 'c'}
-
-// prepare brings the database in line with the schema, before anybody uses it.
-func (db *DB) prepare(ctx context.Context) error {
+// prepare is the first step.
+func (db *DB) prepare(ctx context.Context) (*preparation, error) {
 	head, err := db.store.Head(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	snap, err := db.store.At(ctx, head)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer snap.Close()
-	known := &catalog{Format: formatVersion, Collections: map[string]*catalogedEntry{}}
-	kv, ok, err := snap.Get(catalogKey)
+	k, err := readKnown(snap)
+	if err == nil {
+		err = errors.Join(k.problems...)
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if ok {
-		if err := json.Unmarshal(kv.Value, known); err != nil {
-			return fmt.Errorf("engine: %w: catalog: %w", storage.ErrCorrupt, err)
-		}
-		if known.Format > formatVersion {
-			return fmt.Errorf("%w: format %d, this one knows %d", ErrNewerFormat, known.Format, formatVersion)
+	p := &preparation{catalog: k.catalog, unseen: map[*collection]bool{}}
+	b := db.newBatch(ctx)
+	for _, m := range db.schema.migrations {
+		switch row := k.migrations[m.name]; {
+		case k.fresh: // there is nothing to migrate, now or ever
+			now := db.clock()
+			b.put(jsonRow(migrationKey(m.name), &migrationRow{Collection: m.coll.name, Started: now, Finished: now}))
+		case row == nil || row.Finished.IsZero():
+			p.migrations = append(p.migrations, m)
 		}
 	}
-	// First look at everything, and write nothing where something is refused: the program that the database belongs to must
-	// find it as it was.
-	var plans []*plan
-	var refusals []error
+	retyped, err := db.refuse(snap, p)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range k.stale { // of format 1; some are written again below, by a later commit or in its place
+		b.put(storage.Write{Key: key, Delete: true})
+	}
+	changed := k.fresh || k.upgraded
 	for _, c := range db.schema.collections {
-		p, err := db.plan(snap, c, known.Collections[c.name])
-		if err != nil {
-			refusals = append(refusals, err)
-			continue
+		hash, isRetyped := retyped[c]
+		if err := db.planIndexes(snap, k, p, b, c, isRetyped); err != nil {
+			return nil, err
 		}
-		plans = append(plans, p)
-	}
-	if len(refusals) > 0 {
-		return errors.Join(refusals...)
-	}
-	changed, work := !ok, false
-	for _, p := range plans {
-		changed = changed || p.changed
-		work = work || len(p.drop)+len(p.build) > 0
-		known.Collections[p.coll.name] = p.during
-	}
-	if !changed {
-		return nil
-	}
-	// An index is off the catalog before its first entry goes, and on it after its last has come: wherever this is cut
-	// short, nobody trusts one that is not whole, and what is left of it is not forgotten.
-	if work && ok {
-		if err := db.writeCatalog(ctx, known); err != nil {
-			return err
+		was := k.catalog.Collections[c.name]
+		if was == nil {
+			was = &catalogedType{}
+			k.catalog.Collections[c.name] = was
+			changed = true
+		}
+		if isRetyped && !p.unseen[c] && was.Schema != hash {
+			was.Schema, changed = hash, true
 		}
 	}
-	for _, p := range plans {
-		if err := db.carryOut(ctx, snap, p); err != nil {
-			refusals = append(refusals, err)
-		}
-		known.Collections[p.coll.name] = p.after
+	db.planOthers(k, p, b)
+	if changed { // last: what it says holds when all else is written
+		b.put(jsonRow(string(catalogKey), k.catalog))
 	}
-	if len(refusals) > 0 {
-		return errors.Join(refusals...)
-	}
-	return db.writeCatalog(ctx, known)
+	return p, b.flush()
 }
 
-func (db *DB) writeCatalog(ctx context.Context, c *catalog) error {
-	raw, err := json.Marshal(c)
-	if err != nil {
-		return err
+// refuse looks at the documents of collections whose schema has changed. It returns, of each of these, the hash to note: that of
+// the schema, or none where documents break it and may, so that the next Open looks again.
+func (db *DB) refuse(snap storage.Snapshot, p *preparation) (retyped map[*collection]string, err error) {
+	migrated := map[*collection]bool{}
+	for _, m := range p.migrations {
+		migrated[m.coll] = true
 	}
-	return db.commitRaw(ctx, []storage.Write{{Key: catalogKey, Value: raw}})
+	retyped = map[*collection]string{}
+	var refusals []error
+	for _, c := range db.schema.collections {
+		was, hash := p.catalog.Collections[c.name], schemaHash(c)
+		switch {
+		case was != nil && was.Schema == hash:
+			continue
+		case migrated[c]:
+			p.unseen[c] = true
+		default:
+			valid, err := db.look(snap, c)
+			if err != nil {
+				refusals = append(refusals, err)
+			}
+			if !valid {
+				hash = ""
+			}
+		}
+		retyped[c] = hash
+	}
+	return retyped, errors.Join(refusals...)
+}
+
+// look says whether all documents of a collection satisfy its schema. That they do not is an error, unless it is allowed.
+func (db *DB) look(snap storage.Snapshot, c *collection) (valid bool, err error) {
+	err = refuseInvalid(snap, c)
+	if err == nil {
+		return true, nil
+	}
+	if !db.options.AllowInvalid || !errors.Is(err, ErrInvalid) {
+		return false, err
+	}
+	db.logger.Warn("opened with documents that break their schema", "collection", c.name, "error", err)
+	return false, nil
 }
 
 func schemaHash(c *collection) string {
@@ -115,66 +137,182 @@ func schemaHash(c *collection) string {
 	return hex.EncodeToString(h[:16])
 }
 
-// plan is what has to be done to one collection.
-type plan struct {
-	coll          *collection
-	changed       bool
-	drop          []string // specs of indexes whose entries have to go
-	build         []*index
-	during, after *catalogedEntry
-}
-
-// plan finds out what has to be done to a collection. The error is that of documents that break a schema that has changed.
-func (db *DB) plan(snap storage.Snapshot, c *collection, was *catalogedEntry) (*plan, error) {
-	if was == nil {
-		was = &catalogedEntry{}
-	}
-	p := &plan{coll: c, during: &catalogedEntry{Schema: was.Schema}, after: &catalogedEntry{Schema: schemaHash(c)}}
-	retyped := was.Schema != p.after.Schema
-	if retyped {
-		if err := refuseInvalid(snap, c); err != nil {
-			if !db.options.AllowInvalid {
-				return nil, err
-			}
-			db.logger.Warn("opened with documents that break their schema", "collection", c.name, "error", err)
-			p.after.Schema = "" // the next Open looks again
-		}
-	}
-	p.changed = was.Schema != p.after.Schema
+// planIndexes writes down what has to be done about the indexes of one collection. Ones of a collection that the program does
+// not declare are left as they are: nobody writes to it.
+func (db *DB) planIndexes(snap storage.Snapshot, k *known, p *preparation, b *batch, c *collection, retyped bool) error {
 	for _, x := range c.indexes {
-		p.after.Indexes = append(p.after.Indexes, x.spec)
-		// A changed Go type may encode the same values differently, so the entries are looked at before they are trusted.
-		if slices.Contains(was.Indexes, x.spec) && (!retyped || len(indexFaults(snap, x, 1)) == 0) {
-			p.during.Indexes = append(p.during.Indexes, x.spec)
-			continue
+		row, progress := k.indexes[x.tag], k.progress[x.tag]
+		state, from := IndexBuilding, phaseSweep
+		switch {
+		case row == nil:
+			from = phaseFill
+			if empty, err := isEmpty(snap, c); err != nil {
+				return err
+			} else if empty {
+				state = IndexReady
+			}
+		case row.State == IndexReady:
+			// A changed Go type may encode the same values differently, so the entries are looked at before they are trusted.
+			if !retyped || !hasIndexFault(snap, x) {
+				state = IndexReady
+			}
+		case row.State == indexDropping || retyped || progress == nil:
+		case progress.FaultCount > 0: // found in another run: they may have been put right since
+			from = phaseFill
+		default:
+			from = "" // go on where it stands
 		}
-		p.build = append(p.build, x)
-		p.during.Unfinished = append(p.during.Unfinished, x.spec)
-	}
-	for _, spec := range slices.Concat(was.Indexes, was.Unfinished) {
-		if !slices.Contains(p.after.Indexes, spec) {
-			p.drop = append(p.drop, spec)
-			p.during.Unfinished = append(p.during.Unfinished, spec)
+		if state == IndexReady {
+			db.indexes.nowReady(x, 1)
+		} else {
+			p.builds = append(p.builds, x)
 		}
-	}
-	p.changed = p.changed || len(p.drop)+len(p.build) > 0
-	return p, nil
-}
-
-// carryOut does it.
-func (db *DB) carryOut(ctx context.Context, snap storage.Snapshot, p *plan) error {
-	for _, spec := range p.drop {
-		lo, hi := indexRange(nameTag(spec))
-		if err := db.clear(ctx, snap, lo, hi); err != nil {
-			return err
+		// The progress first: what it says of another phase means nothing to a row that is not written yet.
+		if state == IndexBuilding && from != "" {
+			b.put(jsonRow(progressKey(x.tag), &indexProgress{Phase: from}))
 		}
-	}
-	for _, x := range p.build {
-		if err := db.build(ctx, snap, x); err != nil {
-			return err
+		if row == nil || row.State != state || k.upgraded {
+			b.put(jsonRow(indexRowKey(x.tag), &indexRow{Spec: x.spec, State: state}))
 		}
 	}
 	return nil
+}
+
+// planOthers writes down what has to be done about indexes that the program does not declare. Those of a collection that it
+// does not declare either are left as they are, since nobody writes to it; one that was to go still goes.
+func (db *DB) planOthers(k *known, p *preparation, b *batch) {
+	declared := map[[tagBytes]byte]bool{}
+	for _, c := range db.schema.collections {
+		for _, x := range c.indexes {
+			declared[x.tag] = true
+		}
+	}
+	for tag, row := range k.indexes {
+		if declared[tag] {
+			continue
+		}
+		going := row.State == indexDropping
+		if db.schema.byName[row.collection()] != nil {
+			row.State = indexDropping
+		}
+		if k.upgraded || !going && row.State == indexDropping {
+			b.put(jsonRow(indexRowKey(tag), &indexRow{Spec: row.Spec, State: row.State}))
+		}
+		if row.State == indexDropping {
+			p.drops = append(p.drops, row)
+		}
+	}
+	slices.SortFunc(p.drops, func(a, b *indexRow) int { return cmp.Compare(a.Spec, b.Spec) })
+}
+
+func isEmpty(snap storage.Snapshot, c *collection) (bool, error) {
+	lo, hi := documentRange(c.tag)
+	for _, err := range snap.Scan(lo, hi, false, 1) {
+		return false, err
+	}
+	return true, nil
+}
+
+// complete is the second step. It returns what is left to do in the background.
+func (db *DB) complete(ctx context.Context, p *preparation) (builds []*index, err error) {
+	waiting := map[*collection]bool{}
+	for _, m := range p.migrations {
+		waiting[m.coll] = true
+	}
+	atOnce := func(now bool) error {
+		for _, x := range p.builds {
+			if waiting[x.coll] == now {
+				continue
+			}
+			small, err := db.isSmall(ctx, x.coll)
+			if err != nil {
+				return err
+			}
+			if !small {
+				builds = append(builds, x)
+				continue
+			}
+			over, err := db.buildIndex(ctx, x)
+			if err != nil {
+				return err
+			}
+			if over != nil {
+				db.calls.Go(func() { db.retry(x, over) })
+			}
+		}
+		return nil
+	}
+	if err := atOnce(true); err != nil {
+		return nil, err
+	}
+	if err := db.migrate(ctx, p.migrations); err != nil {
+		return nil, err
+	}
+	if err := db.lookAgain(ctx, p); err != nil {
+		return nil, err
+	}
+	return builds, atOnce(false)
+}
+
+// lookAgain looks at the collections that have been migrated, as prepare has looked at the others.
+func (db *DB) lookAgain(ctx context.Context, p *preparation) error {
+	if len(p.unseen) == 0 {
+		return nil
+	}
+	snap, err := db.store.At(ctx, db.Published())
+	if err != nil {
+		return err
+	}
+	defer snap.Close()
+	var refusals []error
+	for _, c := range db.schema.collections {
+		if !p.unseen[c] {
+			continue
+		}
+		valid, err := db.look(snap, c)
+		if err != nil {
+			refusals = append(refusals, err)
+			continue
+		}
+		hash := ""
+		if valid {
+			hash = schemaHash(c)
+		}
+		p.catalog.Collections[c.name].Schema = hash
+	}
+	if len(refusals) > 0 {
+		return errors.Join(refusals...)
+	}
+	_, err = db.background(ctx, func(t *txn, _ int) error {
+		t.setJSON(string(catalogKey), p.catalog)
+		return nil
+	})
+	return err
+}
+
+// isSmall says whether indexes of a collection are built before Open returns.
+func (db *DB) isSmall(ctx context.Context, c *collection) (bool, error) {
+	most := db.options.BuildAtOpen
+	if most < 0 {
+		return false, nil
+	}
+	if most == 0 {
+		most = buildAtOpen
+	}
+	snap, err := db.store.At(ctx, db.Published())
+	if err != nil {
+		return false, err
+	}
+	defer snap.Close()
+	lo, hi := documentRange(c.tag)
+	n := 0
+	for _, err := range snap.Scan(lo, hi, false, most+1) {
+		if err != nil {
+			return false, err
+		}
+		n++
+	}
+	return n <= most, nil
 }
 
 // refuseInvalid reports the first documents that the collection's schema does not allow.
@@ -200,56 +338,7 @@ func refuseInvalid(snap storage.Snapshot, c *collection) error {
 	return errors.Join(errs...)
 }
 
-// build writes all entries of an index, in batches. It is not recorded as built before it is, so a crash on the way only
-// means that it is built again.
-func (db *DB) build(ctx context.Context, snap storage.Snapshot, x *index) error {
-	ilo, ihi := indexRange(x.tag)
-	if err := db.clear(ctx, snap, ilo, ihi); err != nil {
-		return err
-	}
-	seen := map[string]string{} // unique indexes: components → id
-	batch := db.newBatch(ctx)
-	lo, hi := documentRange(x.coll.tag)
-	for kv, err := range snap.Scan(lo, hi, false, 0) {
-		if err != nil {
-			return err
-		}
-		var id rawID
-		copy(id[:], kv.Key[1:])
-		key, complete, err := x.key(id, kv.Value)
-		if err != nil {
-			return err
-		}
-		if x.unique && complete {
-			components := key[:len(key)-(idBytes-tagBytes)]
-			if other, ok := seen[components]; ok {
-				return fmt.Errorf("engine: unique index %s of %s cannot be built: documents %s and %s have the same values",
-					x.name, x.coll.name, other, id)
-			}
-			seen[components] = id.String()
-		}
-		if err := batch.add(storage.Write{Key: []byte(key)}); err != nil {
-			return err
-		}
-	}
-	return batch.flush()
-}
-
-// clear deletes a range, in batches.
-func (db *DB) clear(ctx context.Context, snap storage.Snapshot, lo, hi []byte) error {
-	batch := db.newBatch(ctx)
-	for kv, err := range snap.Scan(lo, hi, false, 0) {
-		if err != nil {
-			return err
-		}
-		if err := batch.add(storage.Write{Key: kv.Key, Delete: true}); err != nil {
-			return err
-		}
-	}
-	return batch.flush()
-}
-
-// batch writes many rows that need not be one transaction.
+// batch writes rows, in order, in as few commits as the store takes them.
 type batch struct {
 	db       *DB
 	ctx      context.Context
@@ -257,6 +346,7 @@ type batch struct {
 	maxBytes int64
 	bytes    int64
 	rows     []storage.Write
+	err      error
 }
 
 func (db *DB) newBatch(ctx context.Context) *batch {
@@ -268,21 +358,24 @@ func (db *DB) newBatch(ctx context.Context) *batch {
 	return b
 }
 
-func (b *batch) add(w storage.Write) error {
+// put adds a row. A key that it holds already is written once, as it was put last. An error is that of flush.
+func (b *batch) put(w storage.Write) {
 	size := int64(len(w.Key) + len(w.Value))
+	if i := slices.IndexFunc(b.rows, func(r storage.Write) bool { return string(r.Key) == string(w.Key) }); i >= 0 {
+		b.bytes -= int64(len(b.rows[i].Key) + len(b.rows[i].Value))
+		b.rows = slices.Delete(b.rows, i, i+1)
+	}
 	if len(b.rows) > 0 && (len(b.rows) >= b.max || b.bytes+size > b.maxBytes) {
-		if err := b.flush(); err != nil {
-			return err
-		}
+		b.err = cmp.Or(b.err, b.flush())
 	}
 	b.rows = append(b.rows, w)
 	b.bytes += size
-	return nil
 }
 
+// flush writes what is left, and returns the first error of all.
 func (b *batch) flush() error {
-	if len(b.rows) == 0 {
-		return nil
+	if b.err != nil || len(b.rows) == 0 {
+		return b.err
 	}
 	err := b.db.commitRaw(b.ctx, b.rows)
 	b.rows, b.bytes = nil, 0
@@ -295,115 +388,4 @@ func (db *DB) commitRaw(ctx context.Context, rows []storage.Write) error {
 		return storage.Group{Writes: rows, Log: []byte{logVersion}}, nil
 	})
 	return err
-}
-
-// Check reads all documents and index entries of the newest published state and returns every fault that it finds, joined:
-// documents that do not decode or that break their schema, index entries that are missing, wrong or doubled. A store that is a
-// [storage.Verifier] is read as a whole besides: what is damaged in old versions, in the log, or so that it is not found any more.
-func (db *DB) Check(ctx context.Context) error {
-	if err := db.begin(); err != nil {
-		return err
-	}
-	defer db.calls.Done()
-	snap, err := db.store.At(ctx, db.Published())
-	if err != nil {
-		return err
-	}
-	defer snap.Close()
-	var faults []error
-	for _, c := range db.schema.collections {
-		faults = append(faults, documentFaults(snap, c)...)
-		for _, x := range c.indexes {
-			faults = append(faults, indexFaults(snap, x, 0)...)
-		}
-		if err := context.Cause(ctx); err != nil {
-			return errors.Join(append(faults, err)...)
-		}
-	}
-	return errors.Join(append(faults, db.storeFaults(ctx)...)...)
-}
-
-func documentFaults(snap storage.Snapshot, c *collection) (faults []error) {
-	lo, hi := documentRange(c.tag)
-	for kv, err := range snap.Scan(lo, hi, false, 0) {
-		if err != nil {
-			return append(faults, err)
-		}
-		id, _, err := systemFields(kv.Value)
-		if err != nil {
-			faults = append(faults, fmt.Errorf("%s: key %x: %w", c.name, kv.Key, err))
-			continue
-		}
-		if raw, ok := decodeID(id); !ok || documentKey(raw) != string(kv.Key) {
-			faults = append(faults, fmt.Errorf("engine: document %s of %s is stored under another key", id, c.name))
-		}
-		if issues := c.typ.Validate(kv.Value, doctype.ValidateOptions{AllowUnknown: true, Doc: true}); len(issues) > 0 {
-			faults = append(faults, fmt.Errorf("engine: document %s: %w", id, invalid("does not satisfy the schema of "+c.name, issues)))
-		}
-	}
-	return faults
-}
-
-// indexFaults compares an index with its documents, both ways. It stops after most faults, if most is not zero.
-func indexFaults(snap storage.Snapshot, x *index, most int) (faults []error) {
-	full := func() bool { return most > 0 && len(faults) >= most }
-	fault := func(format string, a ...any) {
-		faults = append(faults, fmt.Errorf("engine: index %s of %s: "+format, append([]any{x.name, x.coll.name}, a...)...))
-	}
-	lo, hi := documentRange(x.coll.tag)
-	for kv, err := range snap.Scan(lo, hi, false, 0) {
-		if err != nil {
-			return append(faults, err)
-		}
-		if full() {
-			return faults
-		}
-		var id rawID
-		copy(id[:], kv.Key[1:])
-		key, _, err := x.key(id, kv.Value)
-		if err != nil {
-			fault("document %s: %w", id, err)
-			continue
-		}
-		if _, ok, err := snap.Get([]byte(key)); err != nil {
-			return append(faults, err)
-		} else if !ok {
-			fault("document %s has no entry", id)
-		}
-	}
-	var previous string
-	ilo, ihi := indexRange(x.tag)
-	for kv, err := range snap.Scan(ilo, ihi, false, 0) {
-		if err != nil {
-			return append(faults, err)
-		}
-		if full() {
-			return faults
-		}
-		if len(kv.Key) < partition+idBytes-tagBytes {
-			fault("key %x is too short", kv.Key)
-			continue
-		}
-		id := x.coll.indexedID(kv.Key)
-		doc, ok, err := snap.Get([]byte(documentKey(id)))
-		if err != nil {
-			return append(faults, err)
-		}
-		if !ok {
-			fault("points to %s, which does not exist", id)
-			continue
-		}
-		key, complete, err := x.key(id, doc.Value)
-		if err != nil || key != string(kv.Key) {
-			fault("an entry of document %s does not match it", id)
-			continue
-		}
-		if components := key[:len(key)-(idBytes-tagBytes)]; x.unique && complete {
-			if components == previous {
-				fault("two documents have the same values, one of them %s", id)
-			}
-			previous = components
-		}
-	}
-	return faults
 }

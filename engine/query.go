@@ -179,6 +179,11 @@ func (q *query) run(each func(key string, raw []byte) (more bool, err error)) er
 	if q.hi != nil && string(q.lo) >= string(q.hi) {
 		return nil // bounds that exclude each other read nothing
 	}
+	if q.x != nil {
+		if err := t.indexReady(q.x); err != nil {
+			return err
+		}
+	}
 	// Later writes of this transaction are left out: the scan reads what was there at its first step.
 	mine := &emptyOverlay
 	if t.mine.Len() > 0 {

@@ -22,6 +22,7 @@ type Schema struct {
 	functions   map[string]*function
 	attached    map[any]any
 	hooks       []WriteHook
+	migrations  []*migration
 	onOpen      []func(context.Context, *DB) error
 	problems    []error
 }

@@ -143,8 +143,8 @@ func (t *txn) admit(c *collection, id rawID, ch *Change) error {
 		if !x.unique || !complete {
 			continue
 		}
-		if ch.Before != nil {
-			if old, _, err := x.key(id, ch.Before); err == nil && old == key {
+		if before := ch.before(); before != nil {
+			if old, _, err := x.key(id, before); err == nil && old == key {
 				continue
 			}
 		}
@@ -161,9 +161,14 @@ func (t *txn) checkUnique(x *index, id rawID, key string) error {
 	lo := []byte(key[:len(key)-(idBytes-tagBytes)])
 	hi := keyenc.PrefixEnd(lo)
 	taken := false
-	err := t.scan(t.mine, lo, hi, false, func(k string, _ []byte) (bool, error) {
-		taken = x.coll.indexedID([]byte(k)) != id
-		return !taken, nil
+	ready := t.isReady(x)
+	err := t.scan(t.mine, lo, hi, false, func(k string, _ []byte) (_ bool, err error) {
+		other := x.coll.indexedID([]byte(k))
+		taken = other != id
+		if taken && !ready { // the entry may be left over from before the index was declared
+			taken, err = t.holds(x, other, k)
+		}
+		return !taken, err
 	})
 	t.reads.Add(lo, hi)
 	if err != nil && !errors.Is(err, errStopped) {
@@ -179,6 +184,16 @@ func (t *txn) checkUnique(x *index, id rawID, key string) error {
 	return e
 }
 
+// holds says whether a document has an entry, by looking at the document.
+func (t *txn) holds(x *index, id rawID, entry string) (bool, error) {
+	doc, ok, err := t.get(documentKey(id))
+	if err != nil || !ok {
+		return false, err
+	}
+	key, _, err := x.key(id, doc)
+	return err == nil && key == entry, nil
+}
+
 // store applies an admitted change to the transaction and runs the After hooks.
 func (t *txn) store(tx *Tx, c *collection, id rawID, ch *Change) error {
 	t.writeDocs++
@@ -188,13 +203,14 @@ func (t *txn) store(tx *Tx, c *collection, id rawID, ch *Change) error {
 	t.touched = append(t.touched, doc)
 	for _, x := range c.indexes {
 		var old, now string
-		if ch.Before != nil {
-			k, _, err := x.key(id, ch.Before)
-			if err != nil {
+		if before := ch.before(); before != nil {
+			k, _, err := x.key(id, before)
+			if err == nil {
+				old = k
+				t.touched = append(t.touched, k)
+			} else if t.isReady(x) { // one that is not has no entry of a document that it cannot take
 				return t.poisonWith(err)
 			}
-			old = k
-			t.touched = append(t.touched, k)
 		}
 		if ch.After != nil {
 			k, _, err := x.key(id, ch.After)
