@@ -69,7 +69,7 @@ func (s *Schema) migration(m *migration, empty bool) {
 	s.register(func() error {
 		switch {
 		case !validMigrationName(m.name):
-			return fmt.Errorf("migration %q: a name is 1 to 128 letters, digits, and - _ . :", m.name)
+			return fmt.Errorf("migration %q: a name is 1 to 128 letters, digits, hyphens, underscores, dots and colons", m.name)
 		case m.coll == nil || m.coll.schema != s:
 			return fmt.Errorf("migration %q: its collection is not of this schema", m.name)
 		case empty:
