@@ -33,6 +33,9 @@ func newSpy(s storage.Store) *spy {
 // Budget implements [storage.Budget].
 func (s *spy) Budget() (int, int64) { return s.Store.(storage.Budget).Budget() }
 
+// LargeBudget implements [storage.LargeBudget].
+func (s *spy) LargeBudget() (int, int64) { return s.Store.(storage.LargeBudget).LargeBudget() }
+
 // hold makes every commit from now on wait for next or open.
 func (s *spy) hold() {
 	s.mu.Lock()
