@@ -147,13 +147,8 @@ const (
 	ordersDir      = "MIMOSA_TEST_ORDERS"
 )
 
-// TestOrdersWriter is the process that is killed: it writes, and says on its standard output what was acknowledged.
-func TestOrdersWriter(t *testing.T) {
-	dir := os.Getenv(ordersDir)
-	if dir == "" {
-		t.Skip("run by TestKilledInLargeMutations")
-	}
-	o := newOrders()
+// write is the process that is killed: it writes, and says on its standard output what was acknowledged.
+func (o *orders) write(t *testing.T, dir string) {
 	db, err := engine.Open(o.schema, engine.Options{Dir: dir, Limits: patient})
 	if err != nil {
 		t.Fatal(err)
@@ -187,17 +182,18 @@ func TestOrdersWriter(t *testing.T) {
 // A process that is killed in the middle of large mutations leaves each of them whole or not at all, what their triggers wrote
 // included, and none that was acknowledged is missing.
 func TestKilledInLargeMutations(t *testing.T) {
-	t.Parallel()
-	if testing.Short() {
-		t.Skip("runs and kills processes")
+	if dir := os.Getenv(ordersDir); dir != "" {
+		newOrders().write(t, dir)
+		return
 	}
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	dir := t.TempDir()
 	acknowledged := 0
-	for range 5 {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestOrdersWriter$", "-test.v")
+	for range 4 {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledInLargeMutations$")
 		cmd.Env = append(os.Environ(), ordersDir+"="+dir)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
