@@ -25,6 +25,7 @@ var lattice = map[string][]string{
 	"engine":                         {"engine/internal/archive", "engine/internal/doctype", "engine/internal/interval", "engine/internal/keyenc", "engine/internal/versions", "engine/storage", "engine/storage/badgerstore"},
 	"engine/enginetest":              {"engine", "engine/storage/memstore"},
 	"engine/internal/archive":        nil,
+	"engine/promengine":              {"engine"},
 	"engine/internal/doctype":        {"engine/internal/keyenc"},
 	"engine/internal/interval":       nil,
 	"engine/internal/keyenc":         nil,
@@ -47,6 +48,7 @@ var confined = map[string][]string{
 	"github.com/invopop/jsonschema":            {"engine"},
 	"github.com/santhosh-tekuri/jsonschema/v6": {"engine/internal/doctype"},
 	"github.com/tidwall/btree":                 {"engine", "engine/storage/memstore"},
+	"github.com/prometheus/client_golang":      {"engine/promengine"},
 	"github.com/spf13/cobra":                   {"cmd"},
 	"github.com/golang-jwt/jwt/v5":             {"authmod"},
 }

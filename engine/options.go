@@ -91,8 +91,8 @@ func (o Options) seed() uint64 {
 
 // Limits bound one call. A call that exceeds one fails with a *LimitError naming it, and nothing of it is kept.
 //
-// What a mutation writes must also fit into one commit of the store, documents and index entries alike: over the embedded
-// store 16,380 rows and about 2 MiB, which come before WriteDocuments and WriteBytes; the errors are TransactionRows and
+// What a mutation writes must also be what the store takes in one transaction, documents and index entries alike: over the
+// embedded store 262,140 rows and about 64 MiB, of which a document takes one row and one for each index, in bytes twice its index keys; the errors are TransactionRows and
 // TransactionBytes. The result of a mutation with a Request is kept with it and is limited to about 1 MiB.
 type Limits struct {
 	ReadDocuments  int           // documents read; 32,000
