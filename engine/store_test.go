@@ -34,7 +34,12 @@ func newSpy(s storage.Store) *spy {
 func (s *spy) Budget() (int, int64) { return s.Store.(storage.Budget).Budget() }
 
 // LargeBudget implements [storage.LargeBudget].
-func (s *spy) LargeBudget() (int, int64) { return s.Store.(storage.LargeBudget).LargeBudget() }
+func (s *spy) LargeBudget() (int, int64) {
+	if l, ok := s.Store.(storage.LargeBudget); ok {
+		return l.LargeBudget()
+	}
+	return s.Budget()
+}
 
 // hold makes every commit from now on wait for next or open.
 func (s *spy) hold() {
