@@ -109,6 +109,12 @@ type program struct {
 	data    string
 	origins []string
 	dev     bool
+
+	// Of the commands that look after data.
+	out, outDir, since   string
+	collection, existing string
+	force                bool
+	loading              engine.ImportOptions
 }
 
 func (a App) name() string {
@@ -161,13 +167,20 @@ func (p *program) command() *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(serve, check, version)
+	root.AddCommand(p.backupCommands()...)
+	root.AddCommand(p.transferCommands()...)
 	return root
 }
 
 // failing marks the errors of a command, which tells them from those of the command line.
 func (p *program) failing(fn func(context.Context) error) func(*cobra.Command, []string) error {
-	return func(c *cobra.Command, _ []string) error {
-		if err := fn(c.Context()); err != nil {
+	return p.failingWith(func(ctx context.Context, _ []string) error { return fn(ctx) })
+}
+
+// failingWith is failing for a command with arguments.
+func (p *program) failingWith(fn func(context.Context, []string) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		if err := fn(c.Context(), args); err != nil {
 			return &failure{err}
 		}
 		return nil
@@ -177,11 +190,22 @@ func (p *program) failing(fn func(context.Context) error) func(*cobra.Command, [
 // open opens the database in the folder of the flag. The error is a line for a person.
 func (p *program) open() (*engine.DB, error) {
 	if p.Schema == nil {
-		return nil, errors.New("the program has no schema: App.Schema is nil")
+		return nil, errNoSchema
 	}
 	if err := p.checkData(); err != nil {
 		return nil, err
 	}
+	db, err := engine.Open(p.Schema, p.databaseOptions())
+	if err != nil {
+		return nil, explainData(err, p.data)
+	}
+	return db, nil
+}
+
+var errNoSchema = errors.New("the program has no schema: App.Schema is nil")
+
+// databaseOptions are those of App with what the flags say. The schema is complete when it has been called.
+func (p *program) databaseOptions() engine.Options {
 	if p.Seed != nil {
 		declareSeeds(p.Schema)
 	}
@@ -191,9 +215,5 @@ func (p *program) open() (*engine.DB, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.NewTextHandler(p.stderr, nil))
 	}
-	db, err := engine.Open(p.Schema, o)
-	if err != nil {
-		return nil, explainData(err, p.data)
-	}
-	return db, nil
+	return o
 }

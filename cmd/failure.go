@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/mimosadb/mimosa/engine"
 	"github.com/mimosadb/mimosa/engine/storage"
 	"github.com/mimosadb/mimosa/engine/storage/badgerstore"
 )
@@ -66,12 +67,22 @@ func explainData(err error, dir string) error {
 		return fmt.Errorf("the data folder %s cannot be written to, or a file in it (permission denied); see whose they are, or choose another folder with --data", dir)
 	case errors.Is(err, storage.ErrFull):
 		return explainFull(dir)
+	case errors.Is(err, engine.ErrRestoreUnfinished):
+		return fmt.Errorf("a restore into the data folder %s was not finished; remove the folder, and restore again", dir)
 	case errors.Is(err, badgerstore.ErrNewerFormat):
 		return fmt.Errorf("the data folder %s was written by a newer version of this program; use that one, or choose another folder with --data", dir)
 	case errors.Is(err, badgerstore.ErrForeign):
 		return fmt.Errorf("the data folder %s holds the data of another program; choose another folder with --data", dir)
 	}
 	return fmt.Errorf("cannot open the database in %s: %w", dir, err)
+}
+
+// explainRestore says why a restore failed. What it leaves is not opened.
+func explainRestore(err error, dir string) error {
+	if data := explainData(err, dir); !strings.HasPrefix(data.Error(), "cannot open") {
+		return data
+	}
+	return fmt.Errorf("%w; nothing can be done with what is in %s now but to remove it", err, dir)
 }
 
 // explainFull says that the disk is full and what to do. The store refuses to write before nothing is left.

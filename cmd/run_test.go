@@ -127,7 +127,19 @@ func TestFailures(t *testing.T) {
 		"second origin":   {[]string{"--allow-origin", "https://a.example,null"}, 2, []string{`--allow-origin: origin "null"`}},
 		"origin and path": {[]string{"--allow-origin", "https://a.example/app"}, 2, []string{`--allow-origin: origin "https://a.example/app"`}},
 		"check missing":   {[]string{"check", "--data", missing}, 1, []string{"no database in " + missing, "--data"}},
-		"check in use":    {[]string{"check", "--data", used}, 1, []string{used + " is in use"}},
+		"backup missing":  {[]string{"backup", "--data", missing}, 1, []string{"no database in " + missing, "--data"}},
+		"backup since":    {[]string{"backup", "--data", used, "--since", "yesterday"}, 2, []string{"--since", "yesterday"}},
+		"backup since 0":  {[]string{"backup", "--data", used, "--since", "0"}, 2, []string{"--since 0"}},
+		"backup unknown":  {[]string{"backup", "--data", used, "--since", "12345"}, 1, []string{"12345", "make a full one"}},
+		"backup to none":  {[]string{"backup", "--data", used, "--out", filepath.Join(missing, "b")}, 1, []string{"cannot write " + filepath.Join(missing, "b")}},
+		"backup to file":  {[]string{"backup", "--data", used, "--out", file}, 1, []string{file + " exists already", "--force"}},
+		"restore nothing": {[]string{"restore", "--data", missing}, 2, []string{"arg"}},
+		"restore missing": {[]string{"restore", "--data", missing, missing}, 1, []string{"cannot read " + missing}},
+		"restore in use":  {[]string{"restore", "--data", used, file}, 1, []string{used + " is not empty"}},
+		"export missing":  {[]string{"export", "--data", missing}, 1, []string{"no database in " + missing}},
+		"export unknown":  {[]string{"export", "--data", used, "--collection", "papers"}, 1, []string{`no collection "papers"`}},
+		"import missing":  {[]string{"import", "--data", used, missing}, 1, []string{"cannot read " + missing}},
+		"import existing": {[]string{"import", "--data", used, "--existing", "maybe"}, 2, []string{"--existing", "maybe"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -46,6 +46,10 @@ func (p *program) serve(ctx context.Context) (err error) {
 		return err
 	}
 
+	if p.Database.Store == nil {
+		control := startControl(db, p.data)
+		defer control.close()
+	}
 	calls := subscriptions.New(db, p.serverOptions())
 	defer func() { _ = calls.Close() }() // is closed below; this is for what fails before
 	routes, err := p.routes(db, calls)

@@ -91,7 +91,7 @@ func Open(s *Schema, o Options) (*DB, error) {
 	}
 	db.watches = newWatches(head, seed)
 	db.committer = newCommitter(store, head, o, db.metrics, db.newGroupID, db.watches.publish)
-	if o.still {
+	if o.Maintenance {
 		return db, nil
 	}
 	builds, err := db.complete(db.life, todo)

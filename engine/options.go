@@ -61,8 +61,9 @@ type Options struct {
 	// for that: some bytes for each key that a mutation touches, once a mutation. 48 hours when zero; when negative none is
 	// kept, and all backups are full ones.
 	BackupWindow time.Duration
-
-	still bool // do nothing that was not asked for: for a look at the data
+	// Maintenance opens the database to look after it: nothing goes on in the background, and the functions of Schema.OnOpen
+	// do not run. Calls and transactions work as ever. It is for programs that check, back up, export or import and end then.
+	Maintenance bool
 }
 
 var errNowhere = errors.New("engine: Options has neither Dir nor Store")

@@ -54,7 +54,7 @@ func Restore(ctx context.Context, s *Schema, o Options, backups ...io.Reader) (i
 		return info, errors.Join(fmt.Errorf("engine: restore: %w", err), store.Close())
 	}
 	// From here on it is a database.
-	o.Store, o.still = store, true
+	o.Store, o.Maintenance = store, true
 	db, err := Open(s, o) // which closes the store where it fails
 	if err != nil {
 		return info, err
