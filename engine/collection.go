@@ -38,7 +38,7 @@ type Collection[T any] struct{ c *collection }
 // Define declares a collection of documents of type T, a struct, with its JSON Schema taken from T's json and jsonschema
 // tags. Names are letters, digits and underscores, beginning with a letter.
 func Define[T any](s *Schema, name string) *Collection[T] {
-	return &Collection[T]{s.define(name, reflect.TypeFor[T]())}
+	return &Collection[T]{s.define(name, reflect.TypeFor[T](), false)}
 }
 
 // Name returns the collection's name.

@@ -28,6 +28,7 @@ type DB struct {
 	metrics   *meters
 	backups   *backups
 	indexes   *indexStates
+	jobs      *scheduler
 	logger    *slog.Logger
 	clock     func() time.Time
 
@@ -90,7 +91,8 @@ func Open(s *Schema, o Options) (*DB, error) {
 		return fail(err)
 	}
 	db.watches = newWatches(head, seed)
-	db.committer = newCommitter(store, head, o, db.metrics, db.newGroupID, db.watches.publish)
+	db.jobs = newScheduler(db)
+	db.committer = newCommitter(store, head, o, db.metrics, db.newGroupID, db.published)
 	if o.Maintenance {
 		return db, nil
 	}
@@ -101,10 +103,18 @@ func Open(s *Schema, o Options) (*DB, error) {
 	db.calls.Go(func() { db.work(builds, todo.drops) })
 	db.calls.Add(1)
 	go db.maintain()
+	if !o.Jobs.Off {
+		if err := db.prepareCrons(db.life); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+	}
 	for _, fn := range s.onOpen {
 		if err := fn(db.life, db); err != nil {
 			return nil, errors.Join(err, db.Close())
 		}
+	}
+	if !o.Jobs.Off {
+		db.jobs.begin()
 	}
 	return db, nil
 }
@@ -121,6 +131,12 @@ func openStore(s *Schema, o Options) (storage.Store, error) {
 		return nil, errNowhere
 	}
 	return openEmbedded(o)
+}
+
+// published is told by the committer what has been written, before those who wrote it are answered.
+func (db *DB) published(news []publication) {
+	db.watches.publish(news)
+	db.jobs.published(news)
 }
 
 // Close refuses new calls, ends the contexts of running ones, waits for them (for actions that do not heed it, two seconds; they

@@ -14,6 +14,7 @@ import (
 type collection struct {
 	schema  *Schema
 	name    string
+	system  bool // written by the database alone; its name begins with an underscore
 	tag     [tagBytes]byte
 	goType  reflect.Type
 	typ     *doctype.Type
@@ -78,10 +79,15 @@ func (s *Schema) typeOptions() doctype.Options {
 	}
 }
 
-func (s *Schema) define(name string, t reflect.Type) *collection {
-	c := &collection{schema: s, name: name, tag: nameTag(name), goType: t}
+// defineSystem declares a collection that the database itself keeps.
+func defineSystem[T any](s *Schema, name string) *Collection[T] {
+	return &Collection[T]{s.define(name, reflect.TypeFor[T](), true)}
+}
+
+func (s *Schema) define(name string, t reflect.Type, system bool) *collection {
+	c := &collection{schema: s, name: name, system: system, tag: nameTag(name), goType: t}
 	s.register(func() error {
-		if !validName(name) {
+		if !system && !validName(name) {
 			return fmt.Errorf("collection %q: a name is letters, digits and underscores, and begins with a letter", name)
 		}
 		if s.byName[name] != nil {

@@ -20,6 +20,7 @@ const (
 	CodeBusy            Code = "busy"            // try again later
 	CodeNotReady        Code = "not_ready"       // an index that a query needs is not built; see ErrIndexNotReady
 	CodeUnknown         Code = "unknown"         // the request is so old that whether it took effect is not known; see RequestID
+	CodeInterrupted     Code = "interrupted"     // an action that was scheduled was cut short, see ActionRef.Schedule
 	CodeInternal        Code = "internal"        // anything that was not meant for the client
 )
 

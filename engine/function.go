@@ -149,9 +149,11 @@ func runInner[A, R any](c *ActionCtx, f *function, a A, run func(context.Context
 
 // function is the core of a registered function, without type parameters.
 type function struct {
+	schema   *Schema
 	name     string
 	kind     Kind
 	internal bool
+	retry    *RetryPolicy // of an action; may be nil
 	args     *doctype.Type
 	result   *doctype.Type
 	run      func(r any, args []byte) ([]byte, error)
@@ -167,7 +169,7 @@ type FunctionInfo struct {
 }
 
 func (s *Schema) addFunction(name string, k Kind, args, result reflect.Type, bind func(*function), o []Option) *function {
-	f := &function{name: name, kind: k}
+	f := &function{schema: s, name: name, kind: k}
 	bind(f)
 	for _, opt := range o {
 		opt(f)
@@ -179,6 +181,14 @@ func (s *Schema) addFunction(name string, k Kind, args, result reflect.Type, bin
 		}
 		if s.functions[name] != nil {
 			return fmt.Errorf("%s %q: registered twice", k, name)
+		}
+		if f.retry != nil && k != KindAction {
+			return fmt.Errorf("%s %q: %w", k, name, errRetryKind)
+		}
+		if f.retry != nil {
+			if err := f.retry.check(); err != nil {
+				return fmt.Errorf("%s %q: %w", k, name, err)
+			}
 		}
 		var err error
 		if args.Kind() != reflect.Struct {

@@ -13,11 +13,14 @@ import (
 //	s + session + 0x00                                 the highest request whose record was pruned, see prune.go
 //	m + kind + name                                    the catalog, indexes and migrations, see catalog.go; the key of cursors,
 //	                                                   marks of backups
+//	m + 's' + function                                 the low-water mark of a function's jobs, see schedule.go
 const (
 	spaceDocument = 'd'
 	spaceIndex    = 'i'
 	spaceSession  = 's'
 	spaceMeta     = 'm'
+
+	metaJobMark = 's'
 
 	// partition is the length of a document's or index's own prefix: space and tag.
 	partition = 1 + tagBytes

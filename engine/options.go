@@ -47,6 +47,8 @@ type Options struct {
 	// BuildAtOpen is up to how many documents of a collection its new indexes are built before Open returns, 1,000 when zero, none
 	// when negative. Those of larger ones are built in the background, see DB.Indexes; an empty collection's are ready at once.
 	BuildAtOpen int
+	// Jobs configure how scheduled functions and crons are run.
+	Jobs JobOptions
 	// Development sends the log lines of functions, and the texts of internal errors, to clients.
 	Development bool
 	// Clock is the source of time, time.Now by default.
@@ -77,6 +79,7 @@ func (o Options) withDefaults() Options {
 	}
 	o.Limits = o.Limits.withDefaults()
 	o.Backlog = o.Backlog.withDefaults()
+	o.Jobs = o.Jobs.withDefaults()
 	return o
 }
 

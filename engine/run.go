@@ -101,25 +101,28 @@ func (db *DB) mutate(ctx context.Context, c Call, accepted func()) (*Result, err
 // RunAction runs an action, once. At its time limit it is answered without it: its context has ended and what it calls from
 // then on fails, but it may go on running until it heeds that.
 func (db *DB) RunAction(ctx context.Context, c Call) (*Result, error) {
-	return db.answer(ctx, c, KindAction, func(ctx context.Context, f *function) (*Result, error) {
-		limit := &LimitError{"ActionTime", int64(db.limits.ActionTime)}
-		ctx, cancel := context.WithTimeoutCause(ctx, db.limits.ActionTime, limit)
-		defer cancel()
-		state := &callState{principal: c.Principal, limit: db.limits.LogLines}
-		began := time.Now()
-		r := newRun(db, func() ([]byte, error) { return f.run(&ActionCtx{db: db, ctx: ctx, call: state}, c.Args) }, nil)
-		db.workers.start(r)
-		value, err := r.wait(db.limits.ActionTime, limit, db.life.Done(), nil)
-		if err != nil && context.Cause(ctx) == error(limit) {
-			err = limit // the action says context.DeadlineExceeded in words of its own
-		}
-		db.metrics.ran(KindAction, time.Since(began), err)
-		res := &Result{Value: value, Log: state.takeLog()}
-		if err == nil {
-			res.PrincipalSet, res.Principal = state.principalChange()
-		}
-		return res, err
-	})
+	return db.answer(ctx, c, KindAction, func(ctx context.Context, f *function) (*Result, error) { return db.act(ctx, c, f) })
+}
+
+// act is one run of an action.
+func (db *DB) act(ctx context.Context, c Call, f *function) (*Result, error) {
+	limit := &LimitError{"ActionTime", int64(db.limits.ActionTime)}
+	ctx, cancel := context.WithTimeoutCause(ctx, db.limits.ActionTime, limit)
+	defer cancel()
+	state := &callState{principal: c.Principal, limit: db.limits.LogLines}
+	began := time.Now()
+	r := newRun(db, func() ([]byte, error) { return f.run(&ActionCtx{db: db, ctx: ctx, call: state}, c.Args) }, nil)
+	db.workers.start(r)
+	value, err := r.wait(db.limits.ActionTime, limit, db.life.Done(), nil)
+	if err != nil && context.Cause(ctx) == error(limit) {
+		err = limit // the action says context.DeadlineExceeded in words of its own
+	}
+	db.metrics.ran(KindAction, time.Since(began), err)
+	res := &Result{Value: value, Log: state.takeLog()}
+	if err == nil {
+		res.PrincipalSet, res.Principal = state.principalChange()
+	}
+	return res, err
 }
 
 // Run runs a function of any kind.

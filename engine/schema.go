@@ -20,6 +20,8 @@ type Schema struct {
 	byName      map[string]*collection
 	byType      map[reflect.Type]*collection
 	functions   map[string]*function
+	crons       map[string]*cronEntry
+	system      *jobTables
 	attached    map[any]any
 	hooks       []WriteHook
 	migrations  []*migration
@@ -29,12 +31,15 @@ type Schema struct {
 
 // NewSchema returns an empty schema.
 func NewSchema() *Schema {
-	return &Schema{
+	s := &Schema{
 		byName:    map[string]*collection{},
 		byType:    map[reflect.Type]*collection{},
 		functions: map[string]*function{},
+		crons:     map[string]*cronEntry{},
 		attached:  map[any]any{},
 	}
+	s.system = newJobTables(s)
+	return s
 }
 
 // seal ends registration and returns all that is wrong with it.

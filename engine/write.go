@@ -96,6 +96,10 @@ func (t *txn) beginWrite(c *collection) error {
 	if !t.writable {
 		return fmt.Errorf("engine: write to %s in a read-only transaction", c.name)
 	}
+	if c.system && !t.granted {
+		return &Error{Code: CodeForbidden, Message: c.name + " is written by the database alone"}
+	}
+	t.granted = false // it is for one write, and not for those of its triggers
 	if t.writeDocs >= t.db.limits.WriteDocuments {
 		return t.poisonWith(&LimitError{"WriteDocuments", int64(t.db.limits.WriteDocuments)})
 	}
@@ -129,7 +133,7 @@ func (t *txn) admit(c *collection, id rawID, ch *Change) error {
 	if issues := c.typ.Validate(ch.After, doctype.ValidateOptions{AllowUnknown: ch.Op == Update || t.lenient, Doc: true}); len(issues) > 0 {
 		return invalid("invalid document for "+c.name, issues)
 	}
-	if len(ch.After) > t.db.limits.DocumentBytes {
+	if len(ch.After) > t.db.limits.DocumentBytes && !c.system {
 		return &LimitError{"DocumentBytes", int64(t.db.limits.DocumentBytes)}
 	}
 	if t.writeBytes+int64(len(ch.After)) > t.db.limits.WriteBytes {
