@@ -68,7 +68,7 @@ func (s *scheduler) runMutation(f *function, t turn) (again bool) {
 
 // blameless says that an error says nothing about the function: the database had no time or no room for it, or is ending.
 func (s *scheduler) blameless(err error) bool {
-	return s.ctx.Err() != nil || errors.Is(err, &Error{Code: CodeBusy}) || errors.Is(err, ErrFailed) || errors.Is(err, ErrClosed) ||
+	return s.ctx.Err() != nil || errors.Is(err, ErrBusy) || errors.Is(err, ErrFailed) || errors.Is(err, ErrClosed) ||
 		errors.Is(err, ErrOutcomeUnknown)
 }
 

@@ -30,7 +30,7 @@ type txn struct {
 
 	// silent leaves the hooks of writes out, lenient lets new documents have unknown members; both are for imports.
 	silent, lenient bool
-	granted bool // the next write may be to a collection of the database's own
+	granted         bool // the next write may be to a collection of the database's own
 
 	poison error
 	level  int // of Nested
