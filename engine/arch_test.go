@@ -50,7 +50,7 @@ var confined = map[string][]string{
 	"github.com/tidwall/btree":                 {"engine", "engine/storage/memstore"},
 	"github.com/prometheus/client_golang":      {"engine/promengine"},
 	"github.com/spf13/cobra":                   {"cmd"},
-	"github.com/robfig/cron/v3":               {"engine"},
+	"github.com/robfig/cron/v3":                {"engine"},
 	"github.com/golang-jwt/jwt/v5":             {"authmod"},
 }
 

@@ -97,6 +97,9 @@ func (is *indexStates) nowReady(x *index, ts Timestamp) {
 func (is *indexStates) all(s *Schema) []IndexInfo {
 	out := []IndexInfo{}
 	for _, c := range s.collections {
+		if c.system {
+			continue
+		}
 		for _, x := range c.indexes {
 			info := is.of[x].info
 			info.Paths, info.Faults = slices.Clone(info.Paths), slices.Clone(info.Faults)
@@ -106,7 +109,7 @@ func (is *indexStates) all(s *Schema) []IndexInfo {
 	return out
 }
 
-// Indexes returns the declared indexes with their states, in the order of registration. It may be called at any time.
+// Indexes returns the indexes that the program declares with their states, in the order of registration. It may be called at any time.
 func (db *DB) Indexes() []IndexInfo {
 	db.indexes.mu.Lock()
 	defer db.indexes.mu.Unlock()
