@@ -15,11 +15,25 @@
 //
 //	serve     serve the application; what the program does when no command is given
 //	check     check the data folder, documents against indexes
+//	backup    write a backup, full or since an earlier one
+//	restore   restore backups into an empty folder
+//	export    write documents as JSON Lines
+//	import    read documents from JSON Lines
 //	version   print the version
 //
 // serve takes --addr (localhost:8787 by default: this machine alone can connect; ":8787" listens on all its addresses),
 // --data (./mimosa-data), --allow-origin and --dev. One address then serves the calls and live queries under /api/, the
 // client at /mimosa.js, the public keys of sign-in at /.well-known/jwks.json, and the program's own page.
+//
+// check, backup, export and import open the folder of --data, or, where a program serves it, ask that one, by a Unix socket in the
+// folder (mimosa.sock, with the rights of the folder's files; there is none where the path is longer than 100 bytes). They
+// run no scheduled function. The flag --help of each says what it takes:
+//
+//	program backup --out monday
+//	program backup --since monday --out tuesday
+//	program restore --data ./restored monday tuesday
+//	program export --collection users --out users.jsonl
+//	program import --existing skip users.jsonl
 //
 // # What it guarantees
 //
@@ -32,6 +46,9 @@
 //     connect again, the database is closed, and the status is 0. A second one ends it at once, with 130; the database
 //     recovers at the next start.
 //   - Seed runs once in the life of a data folder, in one transaction.
+//   - A file that backup or export writes has its name when it is whole and on disk, and replaces none without --force. Nobody but
+//     its owner may read it.
+//   - A restore that fails or is killed leaves a folder that no command opens.
 //
 // # What it does not
 //
