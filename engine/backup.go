@@ -77,6 +77,9 @@ func (db *DB) Backup(ctx context.Context, w io.Writer, o BackupOptions) (BackupI
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
+		if errors.Is(err, ErrBackupBase) {
+			return BackupInfo{}, err
+		}
 		return BackupInfo{}, fmt.Errorf("engine: backup: %w", err)
 	}
 	return r.info, nil

@@ -51,7 +51,7 @@ func Restore(ctx context.Context, s *Schema, o Options, backups ...io.Reader) (i
 		return info, errors.Join(err, closeStore(store))
 	}
 	if info, err = restoreInto(ctx, s, store, o.seed(), backups); err != nil {
-		return info, errors.Join(fmt.Errorf("engine: restore: %w", err), store.Close())
+		return info, errors.Join(err, store.Close())
 	}
 	// From here on it is a database.
 	o.Store, o.Maintenance = store, true
