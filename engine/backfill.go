@@ -44,8 +44,10 @@ func (db *DB) background(ctx context.Context, fn func(t *txn, try int) error) (T
 		if err != nil {
 			return 0, err
 		}
+		began := time.Now()
 		err = fn(t, try)
 		t.finish()
+		t.took = time.Since(began)
 		if err != nil {
 			return 0, err
 		}
@@ -68,7 +70,7 @@ func (db *DB) background(ctx context.Context, fn func(t *txn, try int) error) (T
 			return ts, err
 		}
 		if try >= triesBeforeReserve {
-			own = db.committer.reserve(&t.reads, own)
+			own = db.committer.reserve(&t.reads, t.took, own)
 		}
 	}
 }

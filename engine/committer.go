@@ -158,8 +158,11 @@ func (c *committer) head() storage.Timestamp {
 	return c.stableTS
 }
 
-// admit measures a mutation, and refuses one that does not fit into a group even alone.
+// admit prepares a mutation for accept, and refuses one that does not fit into a group even alone.
 func (c *committer) admit(m *member) error {
+	// A key that was touched more than once is logged, and looked for, once.
+	slices.Sort(m.touched)
+	m.touched = slices.Compact(m.touched)
 	m.measure()
 	if n := c.large.writes - groupOverheadRows; len(m.writes) > n {
 		return &LimitError{"TransactionRows", int64(n)}

@@ -143,7 +143,7 @@ func newOrders() *orders {
 }
 
 const (
-	ordersPerRound = 7000 // with what the triggers write, more than one step of the store takes
+	ordersPerRound = 4500 // with what the triggers write, more than one step of the store takes
 	ordersDir      = "MIMOSA_TEST_ORDERS"
 )
 
@@ -192,7 +192,7 @@ func TestKilledInLargeMutations(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	dir := t.TempDir()
 	acknowledged := 0
-	for range 4 {
+	for range 2 {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledInLargeMutations$")
 		cmd.Env = append(os.Environ(), ordersDir+"="+dir)
 		out, err := cmd.StdoutPipe()
@@ -203,18 +203,21 @@ func TestKilledInLargeMutations(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines := bufio.NewScanner(out)
-		after := time.Duration(rnd.IntN(1200)) * time.Millisecond // somewhere in a round or two
-		opened := false
+		var opened time.Time
+		first := 0
 		for lines.Scan() {
 			if lines.Text() == "opened" {
-				opened = true
-				time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+				opened = time.Now()
 			}
-			_, _ = fmt.Sscanf(lines.Text(), "acknowledged %d", &acknowledged)
+			if n, _ := fmt.Sscanf(lines.Text(), "acknowledged %d", &acknowledged); n == 1 && first == 0 {
+				first = acknowledged
+				// Somewhere in the next round or the one after: a round takes about as long as this one did.
+				time.AfterFunc(time.Duration(2*rnd.Float64()*float64(time.Since(opened))), func() { _ = cmd.Process.Kill() })
+			}
 		}
 		_ = cmd.Wait()
-		if !opened {
-			t.Fatal("the writer did not open the database")
+		if first == 0 {
+			t.Fatal("the writer did not write")
 		}
 		o := newOrders()
 		db := enginetest.Open(t, o.schema, func(opts *engine.Options) {
@@ -253,8 +256,5 @@ func TestKilledInLargeMutations(t *testing.T) {
 			return nil
 		})
 		enginetest.Finish(t, db)
-	}
-	if acknowledged == 0 {
-		t.Error("no round was ever whole: the test has lost its point")
 	}
 }

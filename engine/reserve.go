@@ -15,15 +15,16 @@ type reservation struct {
 	done  chan struct{}
 }
 
-// reserveFor bounds how long others wait for a reservation.
+// reserveFor is how long others wait for a reservation at the most, beside twice the time that the function took last: one that
+// is slower than that would never get through.
 const reserveFor = 50 * time.Millisecond
 
-// reserve holds back mutations that would write into reads until release is called or a short time has passed. own is an
-// earlier reservation of the same mutation, or nil; it is renewed and keeps its rank.
-func (c *committer) reserve(reads *interval.Set, own *reservation) *reservation {
+// reserve holds back mutations that would write into reads until release is called or some time has passed. took is how long the
+// mutation's function ran. own is an earlier reservation of the same mutation, or nil; it is renewed and keeps its rank.
+func (c *committer) reserve(reads *interval.Set, took time.Duration, own *reservation) *reservation {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	until := time.Now().Add(reserveFor)
+	until := time.Now().Add(reserveFor + 2*took)
 	if own != nil && slices.Contains(c.reservations, own) {
 		own.reads, own.until = reads, until
 		return own

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,6 +48,59 @@ func TestReservation(t *testing.T) {
 		}
 		if n := c.value(t, db, "hot"); n != runs+1 {
 			t.Errorf("the counter is %d after %d increments", n, runs+1)
+		}
+	})
+}
+
+// However slow a function is, and however many fast ones write what it reads, it gets through after a few runs.
+func TestNobodyStarves(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCounters()
+		db := enginetest.Open(t, c.schema)
+		stop := make(chan struct{})
+		var fast, slow sync.WaitGroup
+		var counted atomic.Int64
+		for i := range 8 {
+			fast.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					case <-time.After(time.Duration(i+1) * time.Millisecond):
+					}
+					if err := c.add(context.Background(), db, "hot"); err != nil {
+						t.Error(err)
+						return
+					}
+					counted.Add(1)
+				}
+			})
+		}
+		for _, takes := range []time.Duration{5 * time.Millisecond, 45 * time.Millisecond, 300 * time.Millisecond, 900 * time.Millisecond} {
+			for range 3 {
+				slow.Go(func() {
+					runs := 0
+					err := db.Update(context.Background(), func(tx *engine.Tx) error {
+						runs++
+						if err := c.increment(tx, "hot"); err != nil {
+							return err
+						}
+						time.Sleep(takes)
+						return nil
+					})
+					if err != nil || runs > 30 {
+						t.Errorf("one that takes %v ran %d times (%v)", takes, runs, err)
+					}
+					counted.Add(1)
+				})
+			}
+		}
+		slow.Wait()
+		close(stop)
+		fast.Wait()
+		if n := c.value(t, db, "hot"); n != int(counted.Load()) {
+			t.Errorf("they counted to %d, want %d", n, counted.Load())
 		}
 	})
 }

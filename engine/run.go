@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -263,7 +262,7 @@ func (db *DB) transact(ctx context.Context, p Principal, req *requested, fn func
 			return res, db.metrics.refused(Errorf(CodeBusy, "too many conflicting writes; try again"))
 		}
 		if try >= triesBeforeReserve {
-			own = db.committer.reserve(&t.reads, own)
+			own = db.committer.reserve(&t.reads, t.took, own)
 		}
 		db.metrics.retries.Add(1)
 	}
@@ -308,9 +307,7 @@ func (db *DB) attempt(ctx context.Context, t *txn, req *requested, fn func(*txn)
 	}
 	res.Log, res.Trace = t.takeLog(), t.trace
 	if fnErr == nil && !replayed && t.mine.Len() > 0 {
-		// A key that was touched more than once is logged, and looked for, once.
-		slices.Sort(t.touched)
-		m := &member{reads: &t.reads, writes: t.writes(), touched: slices.Compact(t.touched), committed: s.committed}
+		m := &member{reads: &t.reads, writes: t.writes(), touched: t.touched, committed: s.committed}
 		if fnErr = db.committer.admit(m); fnErr == nil {
 			if err := db.committer.accept(t.base.seq, own, m); err != nil {
 				return res, errors.Is(err, errConflict) || errors.Is(err, errNoRoom), err
@@ -364,7 +361,8 @@ func (db *DB) execute(t *txn, fn func() ([]byte, error)) ([]byte, error) {
 	if t.writable {
 		kind = KindMutation
 	}
-	db.metrics.ran(kind, time.Since(began), err)
+	t.took = time.Since(began)
+	db.metrics.ran(kind, t.took, err)
 	if !t.runaway {
 		t.reads.Seal()
 		db.metrics.readSet.observe(float64(t.reads.Len()))

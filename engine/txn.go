@@ -39,6 +39,7 @@ type txn struct {
 	// it, which then leaves everything else of the transaction alone.
 	runaway bool
 
+	took       time.Duration // of the function, once it has returned
 	start      time.Time
 	nextMicros int64
 	rand       *rand.Rand
