@@ -1,3 +1,4 @@
+import type { PaginationOptions, PaginationResult } from "convex/server";
 import { makeFunctionReference } from "convex/server";
 import type { Value } from "convex/values";
 
@@ -18,6 +19,7 @@ export type Everything = {
   text: string; bool: boolean; int: number; big: bigint; float: number; bytes: ArrayBuffer; time: string;
   list: string[]; map: Record<string, number>; maybe?: string; any?: Value;
 };
+export type Rows = { list: string; desc?: boolean; floor?: string; mostRows?: number };
 export type SignInArgs = { provider?: string; params?: Record<string, Value>; refreshToken?: string };
 export type SignInResult = { tokens?: { token: string; refreshToken: string } | null };
 
@@ -38,6 +40,13 @@ export const api = {
   messages: {
     list: query<{ room: string }, Message[]>("messages:list"),
     send: mutation<{ room: string; text: string }, string>("messages:send"),
+  },
+  rows: {
+    page: makeFunctionReference<"query", Rows & { paginationOpts: PaginationOptions }, PaginationResult<number>>("rows:page"),
+    all: query<Rows, number[]>("rows:all"),
+    add: mutation<{ list: string; ranks: number[] }, null>("rows:add"),
+    remove: mutation<{ list: string; ranks: number[] }, null>("rows:remove"),
+    rerank: mutation<{ list: string; from: number; to: number }, null>("rows:rerank"),
   },
   users: {
     me: query<None, User | null>("users:me"),

@@ -117,6 +117,7 @@ func newApp(ttl time.Duration) *app {
 	a.registerMoves()
 	a.registerKept()
 	a.registerBugs()
+	a.registerPages()
 	return a
 }
 
