@@ -1,7 +1,9 @@
 package engine_test
 
 import (
+	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -201,4 +203,28 @@ func TestCursorsTellNothing(t *testing.T) {
 	if len(lengths) != 1 {
 		t.Errorf("cursors have %d different lengths", len(lengths))
 	}
+}
+
+// Whatever a client sends as a cursor or a journal, it gets a page or an error of code invalid.
+func FuzzCursor(f *testing.F) {
+	b := newPagedBank()
+	db := enginetest.Open(f, b.schema)
+	b.openAccounts(f, db, 5)
+	p, e := page(f, db, `{"numItems":2,"cursor":null}`, "")
+	f.Add(p.ContinueCursor, e.Journal)
+	f.Add(e.Journal, p.ContinueCursor)
+	f.Add("", "")
+	f.Add(*p.SplitCursor, strings.Repeat("A", 200))
+	f.Fuzz(func(t *testing.T, cursor, journal string) {
+		args, err := json.Marshal(pageOf{Page: engine.PageArgs{NumItems: 2, Cursor: &cursor, EndCursor: &journal}})
+		if err != nil {
+			t.Skip()
+		}
+		for _, raw := range []string{string(args), `{"paginationOpts":{"numItems":2,"cursor":null}}`} {
+			e, err := db.Evaluate(context.Background(), db.Published(), engine.Call{Function: "bank:page", Args: json.RawMessage(raw), Journal: journal})
+			if err != nil || e.Err != nil && e.Err.Code != engine.CodeInvalid {
+				t.Errorf("cursor %q, journal %q: %v, %v", cursor, journal, err, e.Err)
+			}
+		}
+	})
 }

@@ -17,6 +17,8 @@
 //   - Queries that are equal, for one function, the same arguments, and the same identity if the function asked for it, are
 //     evaluated at most once at each published timestamp, and encoded once, for all who watch them. A result that did not
 //     change is not sent.
+//   - The pages of a list stay where they were when they were first sent, over reconnects and restarts too: put together they
+//     are the list, without overlap or gap, whatever is written into it.
 //   - A client that reads slowly costs itself alone: it gets fewer Transitions, each of the newest state. What waits for one
 //     client is bounded, and a client that stops reading is closed.
 //   - Everything that is sent on a socket after the answer of a sign-in runs as the user who signed in.

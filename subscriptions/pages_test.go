@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/mimosadb/mimosa/engine"
@@ -299,4 +302,78 @@ func TestPagesOverHTTP(t *testing.T) {
 	if got != "[3 2] false\n[1] true\n" {
 		t.Errorf("read %s", got)
 	}
+}
+
+// At every moment that a client sees, its pages put together are the list, whatever is written meanwhile.
+func TestPagesUnderLoad(t *testing.T) {
+	t.Parallel()
+	h := setup(t, subscriptions.Options{})
+	const notes, writers, enough = 24, 4, 20
+	for i := range notes {
+		h.add([]string{"r", "elsewhere"}[i%2], fmt.Sprint("n", i))
+	}
+	c := h.connect()
+	pages := uint32(0)
+	for cursor := ""; pages == 0 || !c.page(pages-1).IsDone; pages++ {
+		c.addPage(pages, cursor, "")
+		cursor = c.page(pages).ContinueCursor
+	}
+	if pages != notes/4+1 {
+		t.Fatalf("%d pages", pages)
+	}
+	const whole = 1000
+	c.watch(whole, "notes:list", `{"room":"r"}`)
+	c.until("the whole list", func() bool { return c.values[whole] != "" })
+	var stop atomic.Bool // once the client has seen enough moments
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := 0; !stop.Load(); i++ {
+				text := fmt.Sprint("n", w+writers*(i*7%(notes/writers)))
+				err := h.db.Update(context.Background(), func(tx *engine.Tx) error {
+					for d, err := range h.app.notes.All(tx).Docs() {
+						if err != nil {
+							return err
+						}
+						if d.Value.Text == text {
+							to := map[string]string{"r": "elsewhere", "elsewhere": "r"}[d.Value.Room]
+							return h.app.notes.Patch(tx, d.ID, func(n *note) error { n.Room = to; return nil })
+						}
+					}
+					return fmt.Errorf("no note %q", text)
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		wg.Wait()
+		h.add("r", "last")
+	}()
+	defer func() {
+		stop.Store(true)
+		<-done
+	}()
+	moments := 0
+	c.until("the end", func() bool {
+		if moments++; moments == enough {
+			stop.Store(true)
+		}
+		var all, shown []string
+		if err := json.Unmarshal([]byte(c.values[whole]), &all); err != nil {
+			t.Fatal(err)
+		}
+		for id := range pages {
+			shown = append(shown, c.page(id).Items...)
+		}
+		slices.Reverse(shown)
+		if !slices.Equal(shown, all) {
+			t.Fatalf("the pages show\n%v, the list is\n%v", shown, all)
+		}
+		return slices.Contains(all, "last")
+	})
 }
