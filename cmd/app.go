@@ -157,7 +157,7 @@ func (p *program) command() *cobra.Command {
 		f.BoolVar(&p.dev, "dev", false, "send log lines of functions and texts of internal errors to clients")
 	}
 	check := &cobra.Command{
-		Use: "check", Short: "Check the data folder, documents against indexes",
+		Use: "check", Short: "Check the data folder, and list all that is wrong with it",
 		Args: cobra.NoArgs, RunE: p.failing(p.check),
 	}
 	check.Flags().StringVar(&p.data, "data", defaultData, "folder that holds the data")

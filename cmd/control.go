@@ -88,7 +88,7 @@ func (c *control) close() {
 // outcome is how a command ended. It comes after what the command gives out, since only then it is known.
 type outcome struct {
 	Error  string               `json:"error,omitempty"`
-	Faults []string             `json:"faults,omitempty"`
+	Check  *checked             `json:"check,omitempty"`
 	Backup *engine.BackupInfo   `json:"backup,omitempty"`
 	Export *engine.ExportInfo   `json:"export,omitempty"`
 	Import *engine.ImportResult `json:"import,omitempty"`
@@ -130,7 +130,8 @@ func controlRoutes(d *direct) http.Handler {
 		_, _ = io.Copy(io.Discard, r.Body) // until the other side has read the answer and goes
 	})
 	mux.HandleFunc("POST /check", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, outcome{}, d.check(r.Context()))
+		found, err := d.check(r.Context())
+		answer(w, outcome{Check: &found}, err)
 	})
 	return mux
 }

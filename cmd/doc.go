@@ -14,7 +14,7 @@
 // The program then has these commands:
 //
 //	serve     serve the application; what the program does when no command is given
-//	check     check the data folder, documents against indexes
+//	check     check the data folder, and list all that is wrong with it
 //	backup    write a backup, full or since an earlier one
 //	restore   restore backups into an empty folder
 //	export    write documents as JSON Lines
@@ -45,6 +45,9 @@
 //   - Ctrl-C and SIGTERM end it in order: nothing new is taken in, running calls get up to ten seconds, sockets are told to
 //     connect again, the database is closed, and the status is 0. A second one ends it at once, with 130; the database
 //     recovers at the next start.
+//   - check reads all that is stored, also where serve would refuse to start since documents break a schema that has changed.
+//     It changes nothing, builds no index and runs no migration. Each fault is one line on standard output, with its kind in
+//     front; how many there are is said on standard error, and the status is 1. Without any it is 0.
 //   - Seed runs once in the life of a data folder, in one transaction.
 //   - A file that backup or export writes has its name when it is whole and on disk, and replaces none without --force. Nobody but
 //     its owner may read it.

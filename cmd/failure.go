@@ -69,8 +69,8 @@ func explainData(err error, dir string) error {
 		return explainFull(dir)
 	case errors.Is(err, engine.ErrRestoreUnfinished):
 		return fmt.Errorf("a restore into the data folder %s was not finished; remove the folder, and restore again", dir)
-	case errors.Is(err, badgerstore.ErrNewerFormat):
-		return fmt.Errorf("the data folder %s was written by a newer version of this program; use that one, or choose another folder with --data", dir)
+	case errors.Is(err, badgerstore.ErrNewerFormat), errors.Is(err, engine.ErrNewerFormat):
+		return fmt.Errorf("the data folder %s was written by a newer version of this program (%w); use that one, or choose another folder with --data", dir, err)
 	case errors.Is(err, badgerstore.ErrForeign):
 		return fmt.Errorf("the data folder %s holds the data of another program; choose another folder with --data", dir)
 	}

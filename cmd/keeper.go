@@ -17,28 +17,39 @@ type keeper interface {
 	backup(ctx context.Context, w io.Writer, since engine.Timestamp) (engine.BackupInfo, error)
 	export(ctx context.Context, collection string, w io.Writer) (engine.ExportInfo, error)
 	load(ctx context.Context, collection string, r io.Reader, o engine.ImportOptions) (engine.ImportResult, error)
-	check(ctx context.Context) error
 	close() error
 }
 
-// keep returns the keeper of the data folder: the program that serves it, where there is one, and otherwise the folder itself.
-// A folder without a database is an error, unless create is set.
-func (p *program) keep(ctx context.Context, create bool) (keeper, error) {
+// served returns the keeper of the program that serves the data folder, nil where there is none. A folder without a database is
+// an error, unless create is set. The schema is complete when it has been called.
+func (p *program) served(ctx context.Context, create bool) (*remote, error) {
 	if err := p.checkData(); err != nil {
 		return nil, err
 	}
 	if p.Schema == nil {
 		return nil, errNoSchema
 	}
+	p.databaseOptions()
 	if p.Database.Store == nil {
 		if r := dialControl(ctx, p.data); r != nil {
-			p.databaseOptions() // the schema is that of a program that has opened it
 			return r, nil
 		}
 		// Opening would make a new database where there is none.
 		if _, err := os.Stat(filepath.Join(p.data, "MANIFEST")); err != nil && !create {
 			return nil, fmt.Errorf("there is no database in %s (%w); name its folder with --data", p.data, reason(err))
 		}
+	}
+	return nil, nil
+}
+
+// keep returns the keeper of the data folder: the program that serves it, where there is one, and otherwise the folder itself.
+func (p *program) keep(ctx context.Context, create bool) (keeper, error) {
+	r, err := p.served(ctx, create)
+	if err != nil {
+		return nil, err
+	}
+	if r != nil {
+		return r, nil
 	}
 	p.Database.Maintenance = true
 	db, err := p.open()
@@ -82,8 +93,8 @@ func (d *direct) load(ctx context.Context, collection string, r io.Reader, o eng
 	return result, d.explain(err)
 }
 
-func (d *direct) check(ctx context.Context) error { return d.db.Check(ctx) }
-func (d *direct) close() error                    { return d.db.Close() }
+func (d *direct) check(ctx context.Context) (checked, error) { return report(d.db.Check(ctx)) }
+func (d *direct) close() error                               { return d.db.Close() }
 
 func (d *direct) explain(err error) error {
 	if errors.Is(err, storage.ErrFull) {

@@ -104,9 +104,12 @@ func (r *remote) load(ctx context.Context, collection string, from io.Reader, op
 	return result, err
 }
 
-func (r *remote) check(ctx context.Context) error {
-	_, err := r.call(ctx, "check", nil, nil, nil)
-	return err
+func (r *remote) check(ctx context.Context) (found checked, err error) {
+	o, err := r.call(ctx, "check", nil, nil, nil)
+	if o.Check != nil {
+		found = *o.Check
+	}
+	return found, err
 }
 
 func (r *remote) close() error {
