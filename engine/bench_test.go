@@ -62,6 +62,22 @@ func openBench(b *testing.B, s *engine.Schema) (*engine.DB, *spy) {
 // benchMutations shares b.N mutations among writers and reports rows and commits per mutation, those of the log not counted.
 func benchMutations(b *testing.B, db *engine.DB, store *spy, writers int, run func(writer, n int, tx *engine.Tx) error) {
 	b.Helper()
+	benchWriters(b, store, writers, func(w, n int) error {
+		return db.Update(context.Background(), func(tx *engine.Tx) error { return run(w, n, tx) })
+	})
+}
+
+// benchCalls is benchMutations for registered ones.
+func benchCalls(b *testing.B, db *engine.DB, store *spy, writers int, call func(writer, n int) engine.Call) {
+	b.Helper()
+	benchWriters(b, store, writers, func(w, n int) error {
+		_, err := db.RunMutation(context.Background(), call(w, n))
+		return err
+	})
+}
+
+func benchWriters(b *testing.B, store *spy, writers int, run func(writer, n int) error) {
+	b.Helper()
 	groups, rows, _ := store.counts()
 	var next atomic.Int64
 	var wg sync.WaitGroup
@@ -73,7 +89,7 @@ func benchMutations(b *testing.B, db *engine.DB, store *spy, writers int, run fu
 				if n > b.N {
 					return
 				}
-				if err := db.Update(context.Background(), func(tx *engine.Tx) error { return run(w, n, tx) }); err != nil {
+				if err := run(w, n); err != nil {
 					b.Error(err)
 					return
 				}

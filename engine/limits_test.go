@@ -36,6 +36,11 @@ func TestLimits(t *testing.T) {
 			func(b *bank, tx *engine.Tx) error { return second(b.accounts.All(tx).Limit(5).Collect()) },
 			func(b *bank, tx *engine.Tx) error { return second(b.accounts.All(tx).Limit(6).Collect()) },
 		},
+		"ReadDocuments of none": { // what was not found is part of what was read
+			engine.Limits{ReadDocuments: 5},
+			func(b *bank, tx *engine.Tx) error { return misses(b, tx, 5) },
+			func(b *bank, tx *engine.Tx) error { return misses(b, tx, 6) },
+		},
 		"ReadBytes": {
 			engine.Limits{ReadBytes: 1000},
 			func(b *bank, tx *engine.Tx) error { return second(b.accounts.All(tx).Limit(5).Collect()) },
@@ -74,7 +79,7 @@ func TestLimits(t *testing.T) {
 					return nil
 				})
 				var limit *engine.LimitError
-				if !errors.As(err, &limit) || limit.Limit != name || limit.Max <= 0 {
+				if !errors.As(err, &limit) || limit.Limit != strings.Fields(name)[0] || limit.Max <= 0 {
 					t.Errorf("beyond the limit: %v, want the limit %s", err, name)
 				}
 				if after := b.owners(t, db); after != before {
@@ -83,6 +88,28 @@ func TestLimits(t *testing.T) {
 			})
 		}
 	}
+}
+
+// misses looks n times for what is not there, by id and by index in turn.
+func misses(b *bank, tx *engine.Tx, n int) error {
+	id, err := b.accounts.Insert(tx, account{Owner: "gone"})
+	if err == nil {
+		_, err = b.accounts.Get(tx, id)
+	}
+	if err == nil {
+		err = b.accounts.Delete(tx, id)
+	}
+	for i := 2; i < n && err == nil; i++ { // two were read
+		if i%2 == 0 {
+			_, err = b.accounts.Get(tx, id)
+		} else {
+			_, err = b.byOwner.One(tx, fmt.Sprint("nobody", i))
+		}
+		if errors.Is(err, engine.ErrNotFound) {
+			err = nil
+		}
+	}
+	return err
 }
 
 // owners lists the owners of all accounts, in pieces that no limit minds.
@@ -363,5 +390,26 @@ func TestAttempts(t *testing.T) {
 	}
 	if n := c.value(t, db, "mine"); n != 0 {
 		t.Error("it took effect all the same")
+	}
+}
+
+// A log line is cut where it is too long, between two characters.
+func TestLogLineLength(t *testing.T) {
+	t.Parallel()
+	s := engine.NewSchema()
+	engine.Query(s, "log:long", func(r *engine.ReadTx, _ struct{}) (int, error) {
+		r.Log("%s", strings.Repeat("é", 100_000))
+		return 0, nil
+	})
+	engine.Action(s, "log:act", func(a *engine.ActionCtx, _ struct{}) (int, error) {
+		a.Log("x%s", strings.Repeat("é", 100_000))
+		return 0, nil
+	})
+	db := enginetest.Open(t, s)
+	for name, want := range map[string]string{"log:long": strings.Repeat("é", 2048) + "…", "log:act": "x" + strings.Repeat("é", 2047) + "…"} {
+		r, err := db.Run(context.Background(), engine.Call{Function: name})
+		if err != nil || len(r.Log) != 1 || r.Log[0] != want {
+			t.Errorf("%s: a line of %d bytes (%v), want %d", name, len(r.Log[0]), err, len(want))
+		}
 	}
 }

@@ -99,7 +99,7 @@ func (o Options) seed() uint64 {
 // embedded store 262,140 rows and about 64 MiB, of which a document takes one row and one for each index, in bytes twice its index keys; the errors are TransactionRows and
 // TransactionBytes. The result of a mutation with a Request is kept with it and is limited to about 1 MiB.
 type Limits struct {
-	ReadDocuments  int           // documents read; 32,000
+	ReadDocuments  int           // documents read, and look-ups that found none; 32,000
 	ReadBytes      int64         // bytes of documents read; 16 MiB
 	WriteDocuments int           // documents written, those of triggers included; 16,000
 	WriteBytes     int64         // bytes of documents written; 16 MiB
@@ -111,7 +111,7 @@ type Limits struct {
 	FunctionTime   time.Duration // one run of a query or mutation; 1 s
 	ActionTime     time.Duration // one run of an action; 10 min
 	Attempts       int           // runs of a mutation that keeps meeting conflicts; 100
-	LogLines       int           // log lines kept of one call; 256
+	LogLines       int           // log lines kept of one call, each cut at 4 KiB; 256
 }
 
 const maxDocumentBytes = 1<<20 - 4<<10

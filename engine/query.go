@@ -233,6 +233,9 @@ func (q *query) run(each func(key string, raw []byte) (more bool, err error)) er
 		return nil
 	}
 	looked.complete = err == nil
+	if err == nil && looked.last == "" {
+		return t.countRead(nil) // what is not there is remembered, too
+	}
 	return err
 }
 

@@ -502,7 +502,7 @@ func (c *callState) logf(format string, a ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.log) < c.limit {
-		c.log = append(c.log, fmt.Sprintf(format, a...))
+		c.log = append(c.log, logLine(format, a))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -109,8 +110,19 @@ func (t *txn) identity(r Reader) (*Identity, error) {
 
 func (t *txn) logf(format string, a ...any) {
 	if len(t.log) < t.db.limits.LogLines {
-		t.log = append(t.log, fmt.Sprintf(format, a...))
+		t.log = append(t.log, logLine(format, a))
 	}
+}
+
+// maxLogLine bounds a log line; lines are kept until the call is answered, and those of a mutation with a Request for 30 days.
+const maxLogLine = 4 << 10
+
+func logLine(format string, a []any) string {
+	line := fmt.Sprintf(format, a...)
+	if len(line) <= maxLogLine {
+		return line
+	}
+	return strings.ToValidUTF8(line[:maxLogLine], "") + "…"
 }
 
 func (t *txn) local(key any) any { return t.locals[key] }
@@ -185,10 +197,13 @@ func (t *txn) getDocument(c *collection, id string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := t.countRead(doc); err != nil {
+		return nil, err
+	}
 	if !ok {
 		return nil, &Error{Code: CodeNotFound, Message: "no such document in " + c.name}
 	}
-	return doc, t.countRead(doc)
+	return doc, nil
 }
 
 func (t *txn) usableFor(c *collection) error {
