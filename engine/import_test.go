@@ -103,7 +103,7 @@ func TestRoundTripOfExports(t *testing.T) {
 		a, b := newLibrary(), newLibrary()
 		from, to := enginetest.Open(t, a.schema), enginetest.Open(t, b.schema)
 		n := rapid.IntRange(0, 8).Draw(rt, "books")
-		err := from.Update(context.Background(), func(tx *engine.Tx) error {
+		err := inline(rt, from, func(tx *engine.Tx) error { // rapid draws inside it
 			for i := range n {
 				if _, err := a.books.Insert(tx, drawBook(rt, i)); err != nil {
 					return err

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/mimosadb/mimosa/engine"
 	"github.com/mimosadb/mimosa/engine/enginetest"
+	"github.com/mimosadb/mimosa/engine/storage/memstore"
 )
 
 // A page that has read as much as it may ends there, and the next one goes on: also where a filter lets little through.
@@ -227,4 +229,30 @@ func FuzzCursor(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A restored database takes the cursors and journals of the one that was backed up.
+func TestCursorsAfterARestore(t *testing.T) {
+	t.Parallel()
+	b := newPagedBank()
+	db := enginetest.Open(t, b.schema)
+	b.openAccounts(t, db, 5)
+	first, e := page(t, db, `{"numItems":2,"cursor":null}`, "")
+	var backup bytes.Buffer
+	if _, err := db.Backup(context.Background(), &backup, engine.BackupOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	shared := memstore.NewShared(memstore.Options{})
+	if _, err := engine.Restore(context.Background(), b.schema, engine.Options{Store: shared.Open()}, &backup); err != nil {
+		t.Fatal(err)
+	}
+	must(t, reopen(t, shared, b.schema, func(restored *engine.DB) {
+		b.open(t, restored, "in", 5)
+		if p, again := page(t, restored, `{"numItems":2,"cursor":null}`, e.Journal); names(p) != "o0 in o10" || p.ContinueCursor != first.ContinueCursor || again.Journal != e.Journal {
+			t.Errorf("the first page is %+v (%v)", p, again.Err)
+		}
+		if p, again := page(t, restored, `{"numItems":2,"cursor":`+quoted(first.ContinueCursor)+`}`, ""); names(p) != "o20 o30" {
+			t.Errorf("the second page is %+v (%v)", p, again.Err)
+		}
+	}))
 }
