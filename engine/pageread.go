@@ -20,6 +20,7 @@ type pageRead struct {
 
 	soft, hard allowance
 	read       allowance
+	before     allowance // as read was before the last document
 	keys       []string // of the documents that were read
 	items      []int    // which of them are items
 }
@@ -31,8 +32,6 @@ type allowance struct {
 }
 
 func (a allowance) reached(of allowance) bool { return a.rows >= of.rows || a.bytes >= of.bytes }
-
-func (a allowance) exceeds(of allowance) bool { return a.rows > of.rows || a.bytes > of.bytes }
 
 func (a allowance) half() allowance { return allowance{max(1, a.rows/2), max(1, a.bytes/2)} }
 
@@ -121,8 +120,8 @@ func (r *pageRead) readAll(keep func(raw []byte) (bool, error)) error {
 			return false, err
 		}
 		r.keys = append(r.keys, key)
-		r.read.rows++
-		r.read.bytes += int64(len(raw))
+		r.before = r.read
+		r.read = allowance{r.read.rows + 1, r.read.bytes + int64(len(raw))}
 		if item {
 			r.items = append(r.items, len(r.keys)-1)
 		}
@@ -162,12 +161,13 @@ func (r *pageRead) after(i int) []byte {
 
 func (r *pageRead) done() bool { return bytes.Equal(r.end, r.far()) }
 
-// status depends on what lies between start and end alone, so that a page that is read again gives the same.
+// status does not depend on whether the end was fixed: a page that is read again gives the same. Nor is a page to be split
+// that ended because its last document took it to the limit, or beyond.
 func (r *pageRead) status() PageStatus {
 	switch {
 	case r.cut:
 		return PageSplitRequired
-	case r.read.exceeds(r.soft) && len(r.keys) > 1:
+	case r.before.reached(r.soft):
 		return PageSplitRecommended
 	}
 	return ""
