@@ -21,8 +21,8 @@ type pageRead struct {
 	soft, hard allowance
 	read       allowance
 	before     allowance // as read was before the last document
-	keys       []string // of the documents that were read
-	items      []int    // which of them are items
+	keys       []string  // of the documents that were read
+	items      []int     // which of them are items
 }
 
 // allowance is how much may be, or was, read.
