@@ -247,36 +247,6 @@ func (db *DB) newGroupID() (id storage.GroupID) {
 	return id
 }
 
-// Versions that live snapshots may still ask for are kept this long; the store reclaims what is older.
-const (
-	keepVersions    = time.Minute
-	compactInterval = 30 * time.Second
-)
-
-// maintain lets the store reclaim old versions. It belongs to the database and ends with it.
-func (db *DB) maintain() {
-	defer db.calls.Done()
-	db.calls.Go(db.scrub)
-	db.calls.Go(db.prune)
-	tick := time.NewTicker(compactInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-db.life.Done():
-			return
-		case <-tick.C:
-		}
-		if err := db.compact(db.life); err != nil && db.life.Err() == nil {
-			db.logger.Error("old versions could not be reclaimed", "error", err)
-		}
-	}
-}
-
-func (db *DB) compact(ctx context.Context) error {
-	floor := min(Timestamp(max(0, db.clock().Add(-keepVersions).UnixNano())), db.Published())
-	return db.store.Compact(ctx, storage.Floors{Versions: floor, Log: db.backups.logFloor(floor)})
-}
-
 // newTxn begins a transaction on the published head, or on the tentative head for one that writes.
 func (db *DB) newTxn(ctx context.Context, p Principal, writable bool) (*txn, error) {
 	// The head may be compacted away between the two steps only if this goroutine sleeps for keepVersions; then try again.

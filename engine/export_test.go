@@ -1,6 +1,9 @@
 package engine
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // SetWatchWindow bounds what is remembered for watches that register late.
 func SetWatchWindow(db *DB, groups, keys int) {
@@ -17,3 +20,21 @@ func Compact(ctx context.Context, db *DB) error { return db.compact(ctx) }
 
 // SetChangedUnits bounds what an incremental backup keeps in memory of what has changed.
 func SetChangedUnits(db *DB, n int) { db.backups.most = n }
+
+// Retention returns what decides up to where versions may go. It is told, once a second, the time, the published head, and how
+// many bytes were written in all.
+func Retention() func(now time.Time, head Timestamp, written uint64) Timestamp {
+	return new(retention).floor
+}
+
+// CompactTo lets all versions below a timestamp go, and the log up to it.
+func CompactTo(ctx context.Context, db *DB, floor Timestamp) error { return db.compactTo(ctx, floor) }
+
+// ReadAt says whether the store still keeps a timestamp.
+func ReadAt(ctx context.Context, db *DB, at Timestamp) error {
+	snap, err := db.store.At(ctx, at)
+	if err == nil {
+		snap.Close()
+	}
+	return err
+}

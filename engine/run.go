@@ -336,7 +336,7 @@ func (db *DB) attempt(ctx context.Context, t *txn, req *requested, fn func(*txn)
 var errEndedGoroutine = errors.New("engine: the function ended its goroutine")
 
 // execute runs fn on a worker, until it returns or its time is up. Then the transaction is dead: fn may go on
-// running, but every call that it makes fails. The snapshot is closed when fn has returned.
+// running, but every call that it makes fails, and its snapshot keeps no old versions any more.
 func (db *DB) execute(t *txn, fn func() ([]byte, error)) ([]byte, error) {
 	ctx, cancel := context.WithCancel(t.ctx)
 	defer cancel()
@@ -356,6 +356,7 @@ func (db *DB) execute(t *txn, fn func() ([]byte, error)) ([]byte, error) {
 	value, err := r.wait(db.limits.FunctionTime, &LimitError{"FunctionTime", int64(db.limits.FunctionTime)}, nil, func() {
 		t.dead.Store(true)
 		t.runaway = true
+		t.snap.Close()
 	})
 	kind := KindQuery
 	if t.writable {

@@ -81,7 +81,8 @@ var (
 )
 
 // Snapshot reads the store as of one timestamp, whatever is committed meanwhile. It is not safe for concurrent use. It pins
-// its timestamp: Compact keeps what it can see until Close. Close may be called more than once.
+// its timestamp: Compact keeps what it can see until Close. Close may be called more than once, and by another goroutine than
+// the one that reads, whose reading then fails with ErrClosed.
 type Snapshot interface {
 	Timestamp() Timestamp
 	// Get returns the pair of key; ok is false when there is none.

@@ -175,6 +175,7 @@ func (b *batch) commit(ts storage.Timestamp) error {
 	if err == nil && !b.s.opts.Relaxed {
 		err = b.s.names.sync()
 	}
+	b.s.written.Add(int64(len(b.rows)))
 	if err == nil {
 		return nil
 	}

@@ -15,7 +15,8 @@ const (
 )
 
 // Compact implements [storage.Store]. It makes the new floors durable before it drops anything, so that a reopened store
-// refuses what may be gone. Versions go when Badger next rewrites the tables they are in. When ctx ends, or the process does,
+// refuses what may be gone. Versions go when Badger next rewrites the tables they are in, which it is made to do in the background
+// where there is much to be gained. When ctx ends, or the process does,
 // the floors hold all the same, and what is left to drop is dropped by a later Compact.
 func (s *Store) Compact(ctx context.Context, floors storage.Floors) error {
 	if err := s.usable(ctx); err != nil {
@@ -27,12 +28,13 @@ func (s *Store) Compact(ctx context.Context, floors storage.Floors) error {
 	if err != nil || version == 0 {
 		return err
 	}
-	for {
-		more, err := s.dropLog(ctx, version)
-		if err != nil || !more {
+	for more := true; more; {
+		if more, err = s.dropLog(ctx, version); err != nil {
 			return err
 		}
 	}
+	s.reclaimInBackground()
+	return nil
 }
 
 // raiseFloors refuses new readers below the floors and makes that durable. It returns the timestamp under which the floors are

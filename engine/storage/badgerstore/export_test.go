@@ -1,6 +1,8 @@
 package badgerstore
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -63,6 +65,57 @@ func WithSpace(o Options, free func() int64) Options {
 	return o
 }
 
+// Reclaim waits for what runs in the background, looks for garbage, and reclaims it where there is much. It returns the bytes
+// that tables take before and after, and those among them that could go.
+func Reclaim(t *testing.T, s *Store) (before, after, dead int64) {
+	t.Helper()
+	defer aloneInBackground(s)()
+	b, err := s.look(t.Context())
+	if err == nil {
+		err = s.reclaim(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := s.look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.tables, a.tables, a.dead
+}
+
+// aloneInBackground waits for what runs in the background, and lets nothing begin until the function that it returns is called.
+func aloneInBackground(s *Store) (done func()) {
+	for {
+		s.mu.Lock()
+		if !s.reclaiming {
+			s.reclaiming = true
+			s.mu.Unlock()
+			return func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.reclaiming = false
+			}
+		}
+		s.mu.Unlock()
+		s.background.Wait()
+	}
+}
+
+// StopMerging merges tables and ends that at the first step. It returns how many steps there were.
+func StopMerging(t *testing.T, s *Store) (steps int) {
+	t.Helper()
+	defer aloneInBackground(s)()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s.onMerge = func() { steps++; cancel() }
+	defer func() { s.onMerge = nil }()
+	if err := s.flatten(ctx); !errors.Is(err, context.Canceled) {
+		t.Fatalf("merging that was stopped: %v", err)
+	}
+	return steps
+}
+
 // RedoRows counts the rows that large groups leave while they are being committed.
 func RedoRows(t *testing.T, s *Store) int {
 	t.Helper()
@@ -99,6 +152,7 @@ func ParseLog(key, payload []byte) error {
 // appear while it works, when memory is written out.
 func Flatten(t *testing.T, s *Store, done func(levels map[int]int) bool) {
 	t.Helper()
+	defer aloneInBackground(s)()
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		if err := s.db.Flatten(1); err != nil {
 			t.Fatal(err)

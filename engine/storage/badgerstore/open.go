@@ -1,6 +1,7 @@
 package badgerstore
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -63,17 +64,19 @@ func openLocked(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := openBadger(o)
+	merging := new(merging)
+	db, err := openBadger(o, merging)
 	if err != nil {
 		return nil, errors.Join(err, mark.close())
 	}
 	s := &Store{
 		db: db, opts: o, log: o.Logger, mark: mark,
 		names: folderEntries{dir: o.Dir, flush: syncFolder},
-		turn:  make(chan struct{}, 1),
-		pins:  map[storage.Timestamp]int{}, logPins: map[storage.Timestamp]int{},
+		turn:  make(chan struct{}, 1), merging: merging,
+		pins: map[storage.Timestamp]int{}, logPins: map[storage.Timestamp]int{},
 	}
 	s.gate.cursors = map[*cursor]struct{}{}
+	s.life, s.end = context.WithCancel(context.Background())
 	s.setBudget()
 	if err := s.restore(marked); err != nil {
 		return nil, errors.Join(fmt.Errorf("badgerstore: open %s: %w", o.Dir, err), db.Close(), mark.close())
@@ -86,9 +89,9 @@ func openLocked(o Options) (*Store, error) {
 	return s, nil
 }
 
-func openBadger(o Options) (db *badger.DB, err error) {
+func openBadger(o Options, m *merging) (db *badger.DB, err error) {
 	defer (&gate{}).recover(&err)
-	db, err = badger.OpenManaged(o.badgerOptions())
+	db, err = badger.OpenManaged(o.badgerOptions(m))
 	if err == nil {
 		return db, nil
 	}

@@ -67,15 +67,17 @@ const (
 	// memTableSize is what is kept in memory before it becomes a table. It also bounds a group: Badger takes 15 % of it in one
 	// transaction. Twice this size is what a write-ahead log occupies, sparsely.
 	memTableSize = 16 << 20
+	// levelZeroTables is how many tables, each of what was in memory once, Badger lets come together before it merges them.
+	levelZeroTables = 4
 	// valueThreshold is the size from which Badger moves a value out of the tree into a file that it never reclaims by
 	// itself. It is the largest that Badger allows, and every stored value stays below it.
 	valueThreshold = 1 << 20
 )
 
 // badgerOptions translates o. The reasons for what differs from Badger's defaults are in the package documentation.
-func (o Options) badgerOptions() badger.Options {
+func (o Options) badgerOptions(m *merging) badger.Options {
 	return badger.DefaultOptions(o.Dir).
-		WithLogger(badgerLogger{o.Logger}).
+		WithLogger(badgerLogger{o.Logger, m}).
 		WithSyncWrites(!o.Relaxed).
 		WithDetectConflicts(false).
 		WithNumVersionsToKeep(1).
@@ -85,7 +87,7 @@ func (o Options) badgerOptions() badger.Options {
 		WithMemTableSize(memTableSize).
 		WithNumMemtables(2).
 		WithNumCompactors(2).
-		WithNumLevelZeroTables(4).
+		WithNumLevelZeroTables(levelZeroTables).
 		WithNumLevelZeroTablesStall(12).
 		WithCompression(options.None).
 		WithBlockCacheSize(0).

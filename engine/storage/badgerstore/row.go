@@ -15,6 +15,7 @@ const (
 	spaceOutcome = 'g' // a committed group: its id
 	spaceLog     = 'l' // an entry of the log: timestamp, chunk number
 	spaceMeta    = 'm' // the store's own state: a name
+	spacePad     = 'p' // what fills memory up: one row without a name
 	spaceRedo    = 'r' // a piece of a large group that is being committed: timestamp, part, piece
 )
 

@@ -3,6 +3,7 @@ package badgerstore
 import (
 	"context"
 	"iter"
+	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -14,7 +15,7 @@ type snapshot struct {
 	s      *Store
 	ts     storage.Timestamp
 	txn    *badger.Txn
-	closed bool
+	closed atomic.Bool
 }
 
 // At implements [storage.Store].
@@ -33,19 +34,20 @@ func (n *snapshot) Timestamp() storage.Timestamp { return n.ts }
 
 // Close implements [storage.Snapshot].
 func (n *snapshot) Close() {
-	if n.closed {
-		return
+	if !n.closed.Swap(true) {
+		n.s.unpin(n.ts)
 	}
-	n.closed = true
-	n.s.unpin(n.ts)
 }
 
 // Get implements [storage.Snapshot].
 func (n *snapshot) Get(key []byte) (storage.KV, bool, error) {
-	if n.closed {
+	if n.closed.Load() {
 		return storage.KV{}, false, storage.ErrClosed
 	}
 	r, ok, err := n.s.getIn(n.txn, spaceUser, key)
+	if n.closed.Load() { // meanwhile: what was read may be pinned no more
+		return storage.KV{}, false, storage.ErrClosed
+	}
 	if err != nil || !ok {
 		return storage.KV{}, false, err
 	}
@@ -60,7 +62,7 @@ func (r row) kv() storage.KV {
 // Scan implements [storage.Snapshot].
 func (n *snapshot) Scan(lo, hi []byte, reverse bool, limit int) iter.Seq2[storage.KV, error] {
 	return func(yield func(storage.KV, error) bool) {
-		if n.closed {
+		if n.closed.Load() {
 			yield(storage.KV{}, storage.ErrClosed)
 			return
 		}
@@ -78,11 +80,11 @@ func (n *snapshot) Scan(lo, hi []byte, reverse bool, limit int) iter.Seq2[storag
 		}
 		defer c.close()
 		for count := 0; limit <= 0 || count < limit; count++ {
-			if n.closed { // by the receiver of the last pair; the timestamp is pinned no more
+			r, ok, err := c.next()
+			if n.closed.Load() { // by the receiver of the last pair, or by somebody else; the timestamp is pinned no more
 				yield(storage.KV{}, storage.ErrClosed)
 				return
 			}
-			r, ok, err := c.next()
 			if err != nil {
 				yield(storage.KV{}, err)
 				return

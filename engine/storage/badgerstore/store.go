@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"math"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -26,6 +28,14 @@ type Store struct {
 	oneWrites, partWrites int
 	oneBytes, partBytes   int64
 
+	// What runs in the background: at most one reclaim. life ends with Close, which waits for it.
+	life       context.Context
+	end        context.CancelFunc
+	background sync.WaitGroup
+	merging    *merging
+	onMerge    func()       // called before each step of merging; nil but in tests
+	written    atomic.Int64 // bytes, by all batches
+
 	turn chan struct{} // holds a token while nobody writes
 	// Guarded by the turn: the side file, the names in the folder, the newest timestamp under which anything was written or tried to be, the newest
 	// that a later Open must find, and the running total of bytes in the log rows.
@@ -44,6 +54,11 @@ type Store struct {
 	// have yielded it.
 	floors        storage.Floors
 	pins, logPins map[storage.Timestamp]int
+	// reclaiming says that a reclaim runs, looked and lookedAt when the last one began, and what was written by then; inVain that
+	// it has not helped.
+	reclaiming, inVain bool
+	looked             time.Time
+	lookedAt           int64
 }
 
 var (
@@ -215,6 +230,10 @@ func release(pins map[storage.Timestamp]int, ts storage.Timestamp) {
 
 // Close implements [storage.Store]. It writes what is still in memory to a table, so that the next Open is quick.
 func (s *Store) Close() error {
+	s.mu.Lock() // nothing begins in the background after this
+	s.end()
+	s.mu.Unlock()
+	s.background.Wait()
 	<-s.turn
 	defer func() { s.turn <- struct{}{} }()
 	if !s.gate.shut() {

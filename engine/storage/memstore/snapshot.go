@@ -3,6 +3,7 @@ package memstore
 import (
 	"bytes"
 	"iter"
+	"sync/atomic"
 
 	"github.com/mimosadb/mimosa/engine/storage"
 )
@@ -12,7 +13,7 @@ type snapshot struct {
 	store  *Store
 	ts     storage.Timestamp
 	keys   *tree
-	closed bool
+	closed atomic.Bool
 }
 
 // Timestamp implements [storage.Snapshot].
@@ -20,14 +21,12 @@ func (n *snapshot) Timestamp() storage.Timestamp { return n.ts }
 
 // Close implements [storage.Snapshot].
 func (n *snapshot) Close() {
-	if n.closed {
-		return
+	if !n.closed.Swap(true) {
+		n.store.shared.unpin(n.ts)
 	}
-	n.closed = true
-	n.store.shared.unpin(n.ts)
 }
 
-func (n *snapshot) unusable() bool { return n.closed || n.store.closed.Load() }
+func (n *snapshot) unusable() bool { return n.closed.Load() || n.store.closed.Load() }
 
 // Get implements [storage.Snapshot].
 func (n *snapshot) Get(key []byte) (storage.KV, bool, error) {
