@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -152,4 +153,152 @@ func TestCheckHeedsItsContext(t *testing.T) {
 	if err := db.Check(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// What the engine keeps beside documents and entries is looked at, too.
+func TestCheckOfMeta(t *testing.T) {
+	t.Parallel()
+	indexRow := func(t *testing.T, s *memstore.Shared) storage.KV {
+		for _, kv := range rows(t, s, 'm') {
+			if kv.Key[1] == 'i' && strings.Contains(string(kv.Value), "byOwner") {
+				return kv
+			}
+		}
+		t.Fatal("the index has no row")
+		return storage.KV{}
+	}
+	for name, c := range map[string]struct {
+		harm func(*testing.T, *memstore.Shared)
+		kind engine.FaultKind
+		want string
+	}{
+		"a session's row": {func(t *testing.T, s *memstore.Shared) {
+			for _, kv := range rows(t, s, 's') {
+				putRow(t, s, string(kv.Key), kv.Value[:len(kv.Value)-2])
+			}
+		}, engine.FaultSession, "session record"},
+		"a session's row under another key": {func(t *testing.T, s *memstore.Shared) {
+			for _, kv := range rows(t, s, 's') {
+				putRow(t, s, string(kv.Key[:len(kv.Key)-1])+"\x09", kv.Value)
+			}
+		}, engine.FaultSession, "session record"},
+		"a session's key": {func(t *testing.T, s *memstore.Shared) {
+			putRow(t, s, "sx", []byte("x"))
+		}, engine.FaultSession, "session record"},
+		"a watermark": {func(t *testing.T, s *memstore.Shared) {
+			putRow(t, s, "sx\x00", []byte("x"))
+		}, engine.FaultSession, "session record"},
+		"an index's row": {func(t *testing.T, s *memstore.Shared) {
+			putRow(t, s, string(indexRow(t, s).Key), []byte("{"))
+		}, engine.FaultCatalog, "corrupt"},
+		"an index's state": {func(t *testing.T, s *memstore.Shared) {
+			kv := indexRow(t, s)
+			putRow(t, s, string(kv.Key), []byte(strings.Replace(string(kv.Value), "ready", "unheard", 1)))
+		}, engine.FaultCatalog, "unheard"},
+		"an index's row is another's": {func(t *testing.T, s *memstore.Shared) {
+			kv := indexRow(t, s)
+			kv.Key[3]++
+			putRow(t, s, string(kv.Key), kv.Value)
+		}, engine.FaultCatalog, "belongs elsewhere"},
+		"an index's row is gone": {func(t *testing.T, s *memstore.Shared) {
+			putRow(t, s, string(indexRow(t, s).Key), nil)
+		}, engine.FaultCatalog, "does not know"},
+		"a progress of nothing": {func(t *testing.T, s *memstore.Shared) {
+			putRow(t, s, "mpabcd", []byte(`{"phase":"fill"}`))
+		}, engine.FaultCatalog, "does not know"},
+		"a migration": {func(t *testing.T, s *memstore.Shared) {
+			putRow(t, s, "mmname", []byte(`{"started":5}`))
+		}, engine.FaultCatalog, "name"},
+		"the catalog": {func(t *testing.T, s *memstore.Shared) {
+			putRow(t, s, "mc", []byte(`[]`))
+		}, engine.FaultCatalog, "catalog"},
+		"a collection that nobody knows": {func(t *testing.T, s *memstore.Shared) {
+			putRow(t, s, "dabcd567890123456", []byte(`{}`))
+		}, engine.FaultCatalog, "collection"},
+		"an index that nobody knows": {func(t *testing.T, s *memstore.Shared) {
+			putRow(t, s, "iabcdefghijklmnopqrs", []byte(``))
+		}, engine.FaultCatalog, "index"},
+		"a key that is nothing": {func(t *testing.T, s *memstore.Shared) {
+			putRow(t, s, "ix", []byte(``))
+		}, engine.FaultCatalog, "too short"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			shared := memstore.NewShared(memstore.Options{})
+			b := newBank()
+			engine.Mutation(b.schema, "accounts:open", func(tx *engine.Tx, a account) (engine.ID[account], error) {
+				return b.accounts.Insert(tx, a)
+			})
+			must(t, reopen(t, shared, b.schema, func(db *engine.DB) {
+				_, err := db.RunMutation(context.Background(), engine.Call{
+					Function: "accounts:open", Args: []byte(`{"owner":"ann","balance":1}`), Request: &engine.RequestID{Session: "s", Request: 1},
+				})
+				must(t, err)
+			}))
+			inspect := func() error {
+				return engine.Inspect(context.Background(), b.schema, engine.Options{Store: shared.Open()})
+			}
+			must(t, inspect())
+			c.harm(t, shared)
+			before := len(rows(t, shared, 'm'))
+			err := inspect()
+			var found *engine.CheckError
+			if !errors.As(err, &found) || found.Counts[c.kind] == 0 || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want a fault of kind %s that says %q", err, c.kind, c.want)
+			}
+			if len(rows(t, shared, 'm')) != before {
+				t.Error("inspecting has written something")
+			}
+		})
+	}
+}
+
+// Of an index that is being built what is wrong is a fault, and what is missing is not.
+func TestCheckOfAnIndexBeingBuilt(t *testing.T) {
+	t.Parallel()
+	shared := small()
+	before := withIndexes()
+	must(t, reopen(t, shared, before.schema, func(db *engine.DB) { before.fill(t, db, 5*smallBatch, 5) }))
+	broken := &limited{Store: shared.Open(), left: 3}
+	m := withIndexes("byAge")
+	db, err := engine.Open(m.schema, engine.Options{Store: broken, BuildAtOpen: -1, Logger: slog.New(slog.DiscardHandler)})
+	must(t, err)
+	within(t, "the failure", db.Failed())
+	must(t, db.Close())
+	inspect := func() error {
+		return engine.Inspect(context.Background(), m.schema, engine.Options{Store: shared.Open()})
+	}
+	entries := rows(t, shared, 'i')
+	if len(entries) == 0 || len(entries) == 5*smallBatch {
+		t.Fatalf("%d entries are there; the test has lost its point", len(entries))
+	}
+	must(t, inspect())
+	wrong := entries[0].Key
+	wrong[7]++
+	putRow(t, shared, string(wrong), []byte{})
+	if err := inspect(); err == nil || !strings.Contains(err.Error(), "does not match") {
+		t.Errorf("got %v, want a wrong entry", err)
+	}
+}
+
+// A check tells all faults, and keeps so many of each kind.
+func TestCheckCountsFaults(t *testing.T) {
+	t.Parallel()
+	shared := memstore.NewShared(memstore.Options{})
+	const n = engine.FaultsKept + 23
+	m := withIndexes("byAge")
+	must(t, reopen(t, shared, m.schema, func(db *engine.DB) { m.fill(t, db, n, 100) }))
+	for _, kv := range rows(t, shared, 'i') {
+		putRow(t, shared, string(kv.Key), nil)
+	}
+	must(t, reopen(t, shared, m.schema, func(db *engine.DB) {
+		err := db.Check(context.Background())
+		var found *engine.CheckError
+		if !errors.As(err, &found) || found.Count() != n || found.Counts[engine.FaultIndex] != n || len(found.Faults) != engine.FaultsKept {
+			t.Fatalf("got %v, want %d faults, %d of them told", err, n, engine.FaultsKept)
+		}
+		if lines := strings.Split(err.Error(), "\n"); len(lines) != engine.FaultsKept+1 || !strings.Contains(lines[engine.FaultsKept], "23 more") {
+			t.Errorf("%d lines, the last %q", len(lines), lines[len(lines)-1])
+		}
+	}))
 }
