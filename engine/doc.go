@@ -46,7 +46,9 @@
 //   - A mutation is answered when it is on disk (see [Durability]), and never before; so is one that only read, or failed, on a
 //     state that is not on disk yet. Who begins afterwards sees it, queries included.
 //   - What is stored satisfies the collection's schema and its unique indexes; what a function gets as arguments satisfies
-//     theirs. Opening a database with a schema that stored documents break is refused, see [Options.AllowInvalid].
+//     theirs. Opening a database with a schema that stored documents break is refused, see [Migrate] and [Options.AllowInvalid].
+//   - An index that can be queried has all its entries. One that is new is built while the database is used; until then a query on
+//     it fails with [ErrIndexNotReady], and writes are checked against what a unique one has.
 //   - A mutation that is sent with a [RequestID] takes effect once, however often it is sent, across restarts too. Its result is
 //     kept for 30 days. After that a resend is refused with code unknown and not run, as long as its session is in use; of a
 //     session that has committed nothing for 30 days nothing is known any more.
