@@ -17,12 +17,7 @@ var errInterrupted = &Error{Code: CodeInterrupted, Message: "interrupted: the da
 // runJob runs a job that is due, and says whether to try again later: it is still pending, and nothing is wrong with it.
 func (s *scheduler) runJob(function string, t turn) (again bool) {
 	if t.tries == 0 {
-		if behind := s.db.clock().Sub(t.at); behind > 0 {
-			s.counts.lateness.Add(int64(behind))
-			if behind > lateAfter {
-				s.counts.late.Add(1)
-			}
-		}
+		s.meters.began(s.db.clock().Sub(t.at))
 	}
 	f := s.db.schema.functions[function]
 	switch {
@@ -56,7 +51,7 @@ func (s *scheduler) runMutation(f *function, t turn) (again bool) {
 	s.logLines(f, t, res)
 	switch {
 	case err == nil:
-		s.counts.succeeded.Add(1)
+		s.meters.ended(JobSucceeded)
 		return false
 	case errors.Is(err, errNotPending):
 		return false
@@ -85,7 +80,7 @@ func (s *scheduler) fail(t turn, e *Error) (again bool) {
 	}, steps{})
 	switch {
 	case err == nil:
-		s.counts.failed.Add(1)
+		s.meters.ended(JobFailed)
 		return false
 	case errors.Is(err, errNotPending):
 		return false
@@ -206,14 +201,7 @@ func (s *scheduler) endAttempt(ctx context.Context, f *function, end actionEnd) 
 	if err != nil {
 		return err
 	}
-	switch state {
-	case JobSucceeded:
-		s.counts.succeeded.Add(1)
-	case JobPending:
-		s.counts.attempts.Add(1)
-	default:
-		s.counts.failed.Add(1)
-	}
+	s.meters.ended(state)
 	return nil
 }
 

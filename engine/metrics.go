@@ -38,6 +38,9 @@ type Metrics struct {
 	// ReadSet is how many ranges of keys a query or a mutation read.
 	ReadSet Histogram
 
+	// Jobs is how scheduled functions and crons do.
+	Jobs JobMetrics
+
 	// Watches is how many evaluations are watched for changes.
 	Watches int
 	// Transactions is how many queries and mutations run at the moment, each with its snapshot of the store, and Abandoned how many
@@ -170,7 +173,7 @@ func (db *DB) Metrics() Metrics {
 		GroupSize: m.groupSize.read(), CommitTime: m.commitTime.read(),
 		Conflicts: m.conflicts.Load(), Retries: m.retries.Load(), Reservations: m.reservations.Load(), Busy: m.busy.Load(),
 		Queries: m.functions[KindQuery].read(), Mutations: m.functions[KindMutation].read(), Actions: m.functions[KindAction].read(),
-		Triggers: m.triggers.read(), ReadSet: m.readSet.read(),
+		Triggers: m.triggers.read(), ReadSet: m.readSet.read(), Jobs: db.jobs.meters.read(),
 		Watches: db.watches.count(), Transactions: m.transactions.Load(), Abandoned: db.Abandoned(),
 	}
 	out.Running, out.Waiting, out.PendingBytes = db.committer.backlog.state()
