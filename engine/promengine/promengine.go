@@ -104,6 +104,12 @@ var metrics = []metric{
 	histogram("trigger_duration_seconds", "How long one trigger took.", func(m engine.Metrics) engine.Histogram { return m.Triggers }),
 	histogram("read_set_ranges", "Ranges of keys that a query or a mutation read.", func(m engine.Metrics) engine.Histogram { return m.ReadSet }),
 
+	gauge("running_jobs", "Scheduled functions that run.", func(m engine.Metrics) float64 { return float64(m.Jobs.Running) }),
+	counter("jobs_succeeded_total", "Scheduled functions that have succeeded.", func(m engine.Metrics) uint64 { return m.Jobs.Succeeded }),
+	counter("jobs_failed_total", "Scheduled functions that have failed for good.", func(m engine.Metrics) uint64 { return m.Jobs.Failed }),
+	counter("jobs_retried_total", "Attempts of scheduled actions that failed and are repeated.", func(m engine.Metrics) uint64 { return m.Jobs.Retried }),
+	histogram("job_delay_seconds", "How much later than due a scheduled function was begun.", func(m engine.Metrics) engine.Histogram { return m.Jobs.Delay }),
+
 	gauge("watches", "Evaluations that are watched for changes.", func(m engine.Metrics) float64 { return float64(m.Watches) }),
 	gauge("transactions", "Queries and mutations that run, each with a snapshot of the store.", func(m engine.Metrics) float64 { return float64(m.Transactions) }),
 	gauge("abandoned_functions", "Functions that still run past their time limit.", func(m engine.Metrics) float64 { return float64(m.Abandoned) }),
