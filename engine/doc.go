@@ -52,6 +52,7 @@
 //   - A mutation that is sent with a [RequestID] takes effect once, however often it is sent, across restarts too. Its result is
 //     kept for 30 days. After that a resend is refused with code unknown and not run, as long as its session is in use; of a
 //     session that has committed nothing for 30 days nothing is known any more.
+//   - A mutation that is scheduled runs exactly once, an action at most once an attempt, over restarts and crashes; see [Job].
 //   - A [Watch] fires when a commit has written into what its evaluation read. It may fire without a difference in the result;
 //     it does not miss one.
 //   - Timestamps never go back: not by a restart, nor by a clock that is set back.

@@ -45,3 +45,6 @@ func JobMark(db *DB, function string) (mark time.Time, err error) {
 	})
 	return mark, err
 }
+
+// RaiseJobMark has the low-water mark of a function's jobs follow what is done.
+func RaiseJobMark(db *DB, function string) error { return db.raiseMark(context.Background(), function) }

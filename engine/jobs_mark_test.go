@@ -90,3 +90,37 @@ func TestTheLowWaterMarkOfJobs(t *testing.T) {
 		done(2004)
 	})
 }
+
+// The mark stops at the first job that is pending, also where it is overdue.
+func TestTheMarkOfJobsStopsAtWhatIsPending(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &kept{Store: memstore.New(memstore.Options{})}
+		d := newDesk()
+		db, err := engine.Open(d.schema, engine.Options{Store: store, Jobs: engine.JobOptions{Off: true}})
+		must(t, err)
+		gone := schedule(t, db, func(tx *engine.Tx) (engine.JobID, error) { return d.write.Schedule(tx, 0, noteArgs{"cancelled"}) })
+		time.Sleep(time.Second)
+		first := schedule(t, db, func(tx *engine.Tx) (engine.JobID, error) { return d.write.Schedule(tx, 0, noteArgs{"a"}) })
+		time.Sleep(time.Second)
+		schedule(t, db, func(tx *engine.Tx) (engine.JobID, error) { return d.write.Schedule(tx, 0, noteArgs{"b"}) })
+		update(t, db, func(tx *engine.Tx) error {
+			_, err := engine.CancelJob(tx, gone)
+			return err
+		})
+		time.Sleep(time.Hour)
+		must(t, engine.RaiseJobMark(db, "notes:write"))
+		if m, err := engine.JobMark(db, "notes:write"); err != nil || !m.Equal(d.job(t, db, first).At) {
+			t.Errorf("the mark is at %v, %v; want the first job, at %v", m, err, d.job(t, db, first).At)
+		}
+		must(t, db.Close())
+		d = newDesk()
+		db, err = engine.Open(d.schema, engine.Options{Store: store})
+		must(t, err)
+		synctest.Wait()
+		if got := d.texts(t, db); len(got) != 2 {
+			t.Errorf("notes: %v", got)
+		}
+		must(t, db.Close())
+	})
+}
