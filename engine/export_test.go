@@ -37,6 +37,8 @@ func ReadAt(ctx context.Context, db *DB, at Timestamp) error {
 		snap.Close()
 	}
 	return err
+}
+
 // JobMark returns the low-water mark of a function's jobs, zero where there is none.
 func JobMark(db *DB, function string) (mark time.Time, err error) {
 	err = db.View(context.Background(), func(r *ReadTx) (err error) {
