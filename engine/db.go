@@ -289,7 +289,6 @@ func (db *DB) assemble(ctx context.Context, p Principal, snap storage.Snapshot, 
 		db: db, ctx: context.WithValue(ctx, insideKey{}, true), principal: p, writable: writable,
 		snap: snap, base: base, mine: new(overlay), reads: interval.Set{},
 		start: now, nextMicros: now.UnixMicro(),
-		rand: rand.New(rand.NewPCG(db.randomBits(), db.randomBits())),
 	}
 }
 

@@ -28,11 +28,20 @@ func decodeMissed(entries []storage.LogEntry) ([]publication, error) {
 
 // buildGroup makes one storage group of its members: the last write of each key, and a log row of what each member touched.
 func buildGroup(group []*member) (storage.Group, []string) {
-	last := map[string]int{}
-	var g storage.Group
-	var touched []string
+	writes, keys, bytes := 0, 0, 1
+	for _, m := range group {
+		writes += len(m.writes)
+		keys += len(m.touched)
+		bytes += binary.MaxVarintLen32
+		for _, k := range m.touched {
+			bytes += len(k) + touchedOverhead
+		}
+	}
+	last := make(map[string]int, writes)
+	g := storage.Group{Writes: make([]storage.Write, 0, writes)}
+	touched := make([]string, 0, keys)
 	rows := newRequestRows()
-	log := []byte{logVersion}
+	log := append(make([]byte, 0, bytes), logVersion)
 	kept := 0
 	for _, m := range group {
 		if m.dropped {

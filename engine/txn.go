@@ -43,7 +43,7 @@ type txn struct {
 	took       time.Duration // of the function, once it has returned
 	start      time.Time
 	nextMicros int64
-	rand       *rand.Rand
+	rand       *rand.Rand // made when it is asked for
 	volatile   bool
 
 	readIdentity bool // by any run of any part
@@ -88,6 +88,9 @@ func (t *txn) now() time.Time {
 
 func (t *txn) random() *rand.Rand {
 	t.volatile = true
+	if t.rand == nil {
+		t.rand = rand.New(rand.NewPCG(t.db.randomBits(), t.db.randomBits()))
+	}
 	return t.rand
 }
 
