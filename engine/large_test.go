@@ -110,6 +110,39 @@ func TestLargeMutationsAmongOthers(t *testing.T) {
 	}
 }
 
+// A large mutation that is sent again before it is durable is found, like a small one, and not run again.
+func TestLargeMutationSentAgain(t *testing.T) {
+	t.Parallel()
+	c := newCounters()
+	runs := 0
+	engine.Mutation(c.schema, "tally:many", func(tx *engine.Tx, _ struct{}) (int, error) {
+		runs++
+		for i := range 600 {
+			if err := c.increment(tx, fmt.Sprint("n", i)); err != nil {
+				return 0, err
+			}
+		}
+		return runs, nil
+	})
+	db, store := openSpied(t, c.schema)
+	end := occupy(t, db, store)
+	call := engine.Call{Function: "tally:many", Request: &engine.RequestID{Session: "s", Request: 1}}
+	accepted, first := db.StartMutation(context.Background(), call)
+	within(t, "acceptance", accepted)
+	accepted, again := db.StartMutation(context.Background(), call)
+	within(t, "acceptance", accepted)
+	store.open()
+	end()
+	a, err := first()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := again()
+	if err != nil || !b.Replayed || string(a.Value) != "1" || string(b.Value) != "1" || c.value(t, db, "n7") != 1 {
+		t.Errorf("first %s, then %s, replayed: %v (%v); counted to %d", a.Value, b.Value, b.Replayed, err, c.value(t, db, "n7"))
+	}
+}
+
 // orders is what the process that is killed writes: each round one large mutation of orders, whose triggers write a line for
 // each and count them.
 type (

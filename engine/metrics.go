@@ -111,7 +111,7 @@ func (h *histogram) observe(v float64) {
 		i++
 	}
 	h.counts[i].Add(1)
-	h.sum.Add(uint64(max(0, v/h.unit)))
+	h.sum.Add(uint64(max(0, v/h.unit+0.5)))
 }
 
 func (h *histogram) read() Histogram {

@@ -3,7 +3,6 @@ package engine_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,7 +133,7 @@ func TestMetricsOfConflicts(t *testing.T) {
 			return err
 		}
 		if runs <= 9 {
-			if err := c.add(context.Background(), db, fmt.Sprint("hot")); err != nil {
+			if err := c.add(context.Background(), db, "hot"); err != nil {
 				return err
 			}
 		}
