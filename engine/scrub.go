@@ -13,6 +13,9 @@ import (
 const (
 	scrubInterval = 24 * time.Hour
 	scrubDelay    = time.Hour
+
+	// scrubRate is how many bytes a second the store is to read at the most, so that what others do goes on beside it.
+	scrubRate = 16 << 20
 )
 
 // scrub has the store look for damage at what nobody may ask for until it is needed. It belongs to the database and ends with
@@ -33,7 +36,7 @@ func (db *DB) scrub() {
 			return
 		case <-timer.C:
 		}
-		faults := db.storeFaults(db.life)
+		faults := db.storeFaults(storage.WithRate(db.life, scrubRate))
 		if db.life.Err() != nil {
 			return // what it says now is that the database was closed
 		}

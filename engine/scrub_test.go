@@ -76,7 +76,12 @@ func fault(where string) error {
 
 func TestCheckAsksTheStore(t *testing.T) {
 	t.Parallel()
-	db, _ := openDamaged(t, -1, func(context.Context) error { return errors.Join(fault("here"), errors.Join(fault("there"))) })
+	db, _ := openDamaged(t, -1, func(ctx context.Context) error {
+		if rate := storage.NewRate(ctx).PerSecond(); rate != 0 {
+			t.Errorf("somebody waits for a check at %d bytes a second", rate)
+		}
+		return errors.Join(fault("here"), errors.Join(fault("there")))
+	})
 	err := db.Check(context.Background())
 	if !errors.Is(err, storage.ErrCorrupt) || !strings.Contains(err.Error(), "here: ") || !strings.Contains(err.Error(), "there: ") {
 		t.Errorf("got %v, want both faults", err)
@@ -88,7 +93,10 @@ func TestScrub(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var runs atomic.Int64
-		_, log := openDamaged(t, 0, func(context.Context) error {
+		_, log := openDamaged(t, 0, func(ctx context.Context) error {
+			if rate := storage.NewRate(ctx).PerSecond(); rate != 16<<20 {
+				t.Errorf("the store is read at %d bytes a second, want 16 MiB", rate)
+			}
 			if runs.Add(1) == 2 {
 				return nil
 			}

@@ -155,7 +155,8 @@ type Advancer interface {
 // Verifier is implemented by a store that can check what it has stored.
 type Verifier interface {
 	// Verify reads everything and returns an ErrCorrupt for each damage that it finds, joined by errors.Join; where there is no
-	// end of it, as many as tell how bad it is. It runs beside other work. One that ctx or Close has ended returns why, beside
+	// end of it, as many as tell how bad it is. It runs beside other work, as fast as it can, or as WithRate
+	// says. One that ctx or Close has ended returns why, beside
 	// what it had found until then.
 	Verify(ctx context.Context) error
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mimosadb/mimosa/engine/storage"
 	"github.com/mimosadb/mimosa/engine/storage/badgerstore"
@@ -380,6 +381,24 @@ func TestDamagedTableIndex(t *testing.T) {
 }
 
 // TestVerifyHeedsItsContext: whoever closes a database does not wait for all of it to be read.
+// TestVerifyHeedsItsRate: at a byte a second, a small database is not read before the context ends.
+func TestVerifyHeedsItsRate(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := mustOpen(t, badgerstore.Options{Dir: dir})
+	mustCommit(t, s, 1, "a")
+	mustClose(t, s)
+	s = mustOpen(t, badgerstore.Options{Dir: dir})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := s.Verify(storage.WithRate(ctx, 1)); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, storage.ErrCorrupt) {
+		t.Errorf("verify at a byte a second: %v", err)
+	}
+	if err := s.Verify(storage.WithRate(t.Context(), 1<<40)); err != nil {
+		t.Errorf("verify at a high rate: %v", err)
+	}
+}
+
 func TestVerifyHeedsItsContext(t *testing.T) {
 	t.Parallel()
 	s := mustOpen(t, badgerstore.Options{Dir: t.TempDir()})

@@ -97,6 +97,18 @@
 // Such a group costs three times the writing of one within Budget, and other commits wait meanwhile. It needs four times its
 // size above Options.MinFree on the disk, or is refused with ErrFull before anything is written.
 //
+// # Giving space back
+//
+// Badger drops old versions when it merges the tables that they are in, and merges by size alone. After Compact, at most every 30 s
+// or 64 MiB that were written, the store reads some rows of each table, which tells how much of them could go. When that is at
+// least 32 MiB and 45 %, it has Badger merge all levels into the lowest. Where that does not help, because deletions are still in
+// memory or lie beside what they delete on the lowest level, it writes a deletion of nothing into the range of each such table
+// and fills memory up, so that it becomes a table, and merges once more. All of it is in the background; Close ends it at the next
+// step. Until then a folder may hold, beside twice what is alive, some 64 MiB of tables and the write-ahead logs. Merging needs as much
+// free space as there are tables, above Options.MinFree, and is left out where there is less.
+//
+//	p      (nothing)                          floor      what memory is filled with, deleted afterwards
+//
 // # Files
 //
 // Besides Badger's files there are two in the folder:

@@ -134,6 +134,7 @@ func TestReclaimBelow(t *testing.T) {
 	if tables < 100*mib || after > 60*mib || dead > 20*mib {
 		t.Fatalf("tables of %d bytes became %d, %d could go", tables, after, dead)
 	}
+	mustVerify(t, s) // with more than one cursor
 	if queued, later := count(t, s, "queue"), count(t, s, "later"); queued != 0 || later != 300 {
 		t.Fatalf("%d deleted rows are there, and %d of 300 others", queued, later)
 	}

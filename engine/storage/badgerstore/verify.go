@@ -1,6 +1,7 @@
 package badgerstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,14 +22,15 @@ const maxFaults = 100
 // Verify implements [storage.Verifier]. It reads the whole database: every block of every table against Badger's checksums,
 // every version of every row against its own, and the log for gaps. Of damaged blocks it names the first of each
 // table; of rows all, up to 100; of gaps the first. One damage may show in several of these. It takes as long as reading the
-// folder twice does, beside other work; ctx ends it.
+// folder twice does, beside other work, or longer where ctx has a rate ([storage.WithRate]); ctx ends it.
 func (s *Store) Verify(ctx context.Context) error {
 	if err := s.usable(ctx); err != nil {
 		return err
 	}
 	faults := make([]error, 0, 1)
-	for _, verify := range []func(context.Context) error{s.verifyTables, s.verifyRows, s.verifyLog} {
-		err := verify(ctx)
+	rate := storage.NewRate(ctx)
+	for _, verify := range []func(context.Context, *storage.Rate) error{s.verifyTables, s.verifyRows, s.verifyLog} {
+		err := verify(ctx, rate)
 		if err == nil {
 			continue
 		}
@@ -42,7 +44,7 @@ func (s *Store) Verify(ctx context.Context) error {
 
 // verifyTables checks every block of every table. It reads their files by itself: Badger's own check cannot be ended, so that
 // Close would wait for it, and stops at the first damage.
-func (s *Store) verifyTables(ctx context.Context) error {
+func (s *Store) verifyTables(ctx context.Context, rate *storage.Rate) error {
 	tables, err := s.tables()
 	faults := make([]error, 0, 1)
 	for _, t := range tables {
@@ -50,6 +52,9 @@ func (s *Store) verifyTables(ctx context.Context) error {
 			err = s.gate.check()
 		}
 		if err != nil {
+			break
+		}
+		if err = rate.Wait(ctx, int(t.OnDiskSize)); err != nil {
 			break
 		}
 		fault := verifyTable(table.NewFilename(t.ID, s.opts.Dir))
@@ -101,24 +106,42 @@ func verifyTable(path string) (err error) {
 	return nil
 }
 
+// cursorBytes is how much verifyRows reads before it begins anew where it is: as long as it holds on to tables, those that were
+// merged into others stay on the disk.
+const cursorBytes = 64 << 20
+
 // verifyRows checks every version of every row but the tombstones, which have no value.
-func (s *Store) verifyRows(ctx context.Context) error {
+func (s *Store) verifyRows(ctx context.Context, rate *storage.Rate) error {
 	all := span{lo: []byte{0}, hi: []byte{0xff}} // every space
 	c, err := s.openIterator(math.MaxUint64, all, badger.IteratorOptions{AllVersions: true})
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer func() { c.close() }()
 	var faults []error
-	for {
+	var last []byte
+	for size := 0; ; {
 		if err := s.usable(ctx); err != nil {
 			return errors.Join(append(faults, err)...)
 		}
-		_, ok, err := c.next()
+		r, ok, err := c.next()
+		if ok && size >= cursorBytes && !bytes.Equal(r.key, last) {
+			c.close()
+			if c, err = s.openIterator(math.MaxUint64, span{lo: r.key, hi: all.hi}, badger.IteratorOptions{AllVersions: true}); err != nil {
+				return errors.Join(append(faults, err)...)
+			}
+			size = 0
+			continue
+		}
 		switch {
 		case err == nil && !ok:
 			return errors.Join(faults...)
 		case err == nil:
+			last = r.key
+			size += len(r.key) + len(r.payload)
+			if err := rate.Wait(ctx, len(r.key)+len(r.payload)); err != nil {
+				return errors.Join(append(faults, err)...)
+			}
 			continue
 		case len(faults) > 0 && err.Error() == faults[len(faults)-1].Error():
 			return errors.Join(faults...) // Badger is stuck where a table cannot be read
@@ -132,11 +155,14 @@ func (s *Store) verifyRows(ctx context.Context) error {
 	}
 }
 
-func (s *Store) verifyLog(ctx context.Context) error {
+func (s *Store) verifyLog(ctx context.Context, rate *storage.Rate) error {
 	s.mu.Lock()
 	floor := s.floors.Log
 	s.mu.Unlock()
-	for _, err := range s.Tail(ctx, floor) {
+	for e, err := range s.Tail(ctx, floor) {
+		if err == nil {
+			err = rate.Wait(ctx, len(e.Log))
+		}
 		if err != nil {
 			return err
 		}
