@@ -42,8 +42,8 @@ func counterDB(b *testing.B) (*engine.DB, *engine.Collection[tally], []engine.ID
 	return db, tallies, ids
 }
 
-// BenchmarkContention lets 64 writers count, each mutation durable before its writer goes on: each on a counter of its own, and all
-// on the same one. Both take turns within one run, so that what else the machine does weighs on both alike. "ratio" is the
+// BenchmarkContention lets 64 writers count, each mutation durable before its writer goes on: each on a counter of its own, and
+// all on the same one. Both take turns within one run, so that what else the machine does weighs on both alike. "ratio" is the
 // throughput on one counter over that on 64.
 func BenchmarkContention(b *testing.B) {
 	db, tallies, ids := counterDB(b)

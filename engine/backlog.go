@@ -8,8 +8,8 @@ import (
 )
 
 // Backlog bounds what may be under way when mutations come faster than the store commits them. A mutation that finds no room
-// waits, before its function runs, and fails with ErrBusy when there is still none after Wait; nothing has happened then. Queries are
-// not held up.
+// waits, before its function runs, and fails with ErrBusy when there is still none after Wait; nothing has happened then.
+// Queries are not held up.
 type Backlog struct {
 	// Mutations is how many may run or wait for their commit at once; 8,192.
 	Mutations int

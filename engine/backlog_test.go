@@ -15,8 +15,8 @@ import (
 	"github.com/mimosadb/mimosa/engine/enginetest"
 )
 
-// crowd starts n mutations over a store that holds its commits back, and waits until nothing moves any more. They tell how often
-// their functions ran, and how they ended.
+// crowd starts n mutations over a store that holds its commits back, and waits until nothing moves any more. They tell how
+// often their functions ran, and how they ended.
 type crowd struct {
 	runs    atomic.Int64
 	mu      sync.Mutex // guards all below

@@ -303,8 +303,8 @@ func BenchmarkList1000(b *testing.B) {
 	}
 }
 
-// The largest mutation: 16,000 documents, each with two index entries and a unique check. "function" is the time of the function alone,
-// which has one second.
+// The largest mutation: 16,000 documents, each with two index entries and a unique check. "function" is the time of the
+// function alone, which has one second.
 func BenchmarkLargeMutation(b *testing.B) {
 	g := newBank()
 	db, _ := openBench(b, g.schema)

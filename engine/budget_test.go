@@ -72,8 +72,8 @@ func TestRowsOfAGroup(t *testing.T) {
 	}
 }
 
-// BenchmarkEntryBudget signs people up, 64 at a time, each within a session of its own: rows/mutation is what that costs, 3 of documents and
-// index entries, and the session's, which it shares with nobody.
+// BenchmarkEntryBudget signs people up, 64 at a time, each within a session of its own: rows/mutation is what that costs, 3 of
+// documents and index entries, and the session's, which it shares with nobody.
 func BenchmarkEntryBudget(b *testing.B) {
 	db, store := openBench(b, signUps())
 	benchCalls(b, db, store, 64, func(writer, n int) engine.Call {

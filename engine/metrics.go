@@ -9,24 +9,24 @@ import (
 // Metrics is what a database has done since it was opened, and how it stands. Counts never go down. Package promengine hands
 // it to Prometheus.
 type Metrics struct {
-	// Commits is the number of groups that the store has made durable, Committed that of the mutations in them, and Rows and Bytes
-	// what they wrote, documents, index entries and records of requests alike, without what the store adds.
+	// Commits is the number of groups that the store has made durable, Committed that of the mutations in them, and Rows and
+	// Bytes what they wrote, documents, index entries and records of requests alike, without what the store adds.
 	Commits, Committed, Rows, Bytes uint64
 	// GroupSize is how many mutations a group had.
 	GroupSize Histogram
 	// CommitTime is how long the store took for a group, its fsync included; seconds.
 	CommitTime Histogram
 
-	// Conflicts is how often a mutation that had run met what another had written meanwhile; Retries is how many runs were repetitions
-	// of one that met a conflict, or found no room for what it wrote. Reservations is how often a mutation that met conflicts again and
-	// again had what it reads kept free for it.
+	// Conflicts is how often a mutation that had run met what another had written meanwhile; Retries is how many runs were
+	// repetitions of one that met a conflict, or found no room for what it wrote. Reservations is how often a mutation that met
+	// conflicts again and again had what it reads kept free for it.
 	Conflicts, Retries, Reservations uint64
 	// Busy is how many mutations failed with ErrBusy: there was no room for them (see Backlog), they met too many conflicts, or
 	// the disk was full.
 	Busy uint64
 
-	// Running is how many mutations run or wait for their commit, Waiting how many wait for room, Queued how many are accepted and
-	// not handed to the store yet, and PendingBytes how much is accepted and not durable.
+	// Running is how many mutations run or wait for their commit, Waiting how many wait for room, Queued how many are accepted
+	// and not handed to the store yet, and PendingBytes how much is accepted and not durable.
 	Running, Waiting, Queued int
 	PendingBytes             int64
 
@@ -43,8 +43,8 @@ type Metrics struct {
 
 	// Watches is how many evaluations are watched for changes.
 	Watches int
-	// Transactions is how many queries and mutations run at the moment, each with its snapshot of the store, and Abandoned how many
-	// functions still run past their time limit.
+	// Transactions is how many queries and mutations run at the moment, each with its snapshot of the store, and Abandoned how
+	// many functions still run past their time limit.
 	Transactions, Abandoned int64
 	// Published is the newest published timestamp.
 	Published Timestamp
@@ -56,8 +56,8 @@ type FunctionMetrics struct {
 	Time   Histogram // of one run, failed ones included; seconds
 }
 
-// Histogram counts what was observed. Counts[i] is how many values lie at or below Bounds[i] and above the bound before; the last of
-// Counts, which is one longer, is how many lie above all bounds.
+// Histogram counts what was observed. Counts[i] is how many values lie at or below Bounds[i] and above the bound before; the
+// last of Counts, which is one longer, is how many lie above all bounds.
 type Histogram struct {
 	Bounds []float64
 	Counts []uint64
@@ -164,8 +164,8 @@ func (m *meters) refused(err error) error {
 	return err
 }
 
-// Metrics returns how the database does. It may be called at any time, after Close too, and costs little. The numbers are read one
-// after the other while work goes on.
+// Metrics returns how the database does. It may be called at any time, after Close too, and costs little. The numbers are read
+// one after the other while work goes on.
 func (db *DB) Metrics() Metrics {
 	m := db.metrics
 	out := Metrics{

@@ -44,8 +44,9 @@ type Options struct {
 	// AllowInvalid opens a database in which stored documents break a schema that has changed. They can be read, and are
 	// validated when they are written. Without it, Open goes on refusing as long as there are any.
 	AllowInvalid bool
-	// BuildAtOpen is up to how many documents of a collection its new indexes are built before Open returns, 1,000 when zero, none
-	// when negative. Those of larger ones are built in the background, see DB.Indexes; an empty collection's are ready at once.
+	// BuildAtOpen is up to how many documents of a collection its new indexes are built before Open returns, 1,000 when zero,
+	// none when negative. Those of larger ones are built in the background, see DB.Indexes; an empty collection's are ready at
+	// once.
 	BuildAtOpen int
 	// Jobs configure how scheduled functions and crons are run.
 	Jobs JobOptions
@@ -59,9 +60,9 @@ type Options struct {
 	Logger *slog.Logger
 	// UnsafeNoValidation switches the detection of conflicts off. It exists so that tests can show that they would notice.
 	UnsafeNoValidation bool
-	// BackupWindow is how long after a backup an incremental one may follow it. The log since the oldest backup within it is kept
-	// for that: some bytes for each key that a mutation touches, once a mutation. 48 hours when zero; when negative none is
-	// kept, and all backups are full ones.
+	// BackupWindow is how long after a backup an incremental one may follow it. The log since the oldest backup within it is
+	// kept for that: some bytes for each key that a mutation touches, once a mutation. 48 hours when zero; when negative none
+	// is kept, and all backups are full ones.
 	BackupWindow time.Duration
 	// Maintenance opens the database to look after it: nothing goes on in the background, and the functions of Schema.OnOpen
 	// do not run. Calls and transactions work as ever. It is for programs that check, back up, export or import and end then.
@@ -96,8 +97,9 @@ func (o Options) seed() uint64 {
 // Limits bound one call. A call that exceeds one fails with a *LimitError naming it, and nothing of it is kept.
 //
 // What a mutation writes must also be what the store takes in one transaction, documents and index entries alike: over the
-// embedded store 262,140 rows and about 64 MiB, of which a document takes one row and one for each index, in bytes twice its index keys; the errors are TransactionRows and
-// TransactionBytes. The result of a mutation with a Request is kept with it and is limited to about 1 MiB.
+// embedded store 262,140 rows and about 64 MiB, of which a document takes one row and one for each index, in bytes twice its
+// index keys; the errors are TransactionRows and TransactionBytes. The result of a mutation with a Request is kept with it and
+// is limited to about 1 MiB.
 type Limits struct {
 	ReadDocuments  int           // documents read, and look-ups that found none; 32,000
 	ReadBytes      int64         // bytes of documents read; 16 MiB

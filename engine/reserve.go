@@ -19,8 +19,8 @@ type reservation struct {
 // is slower than that would never get through.
 const reserveFor = 50 * time.Millisecond
 
-// reserve holds back mutations that would write into reads until release is called or some time has passed. took is how long the
-// mutation's function ran. own is an earlier reservation of the same mutation, or nil; it is renewed and keeps its rank.
+// reserve holds back mutations that would write into reads until release is called or some time has passed. took is how long
+// the mutation's function ran. own is an earlier reservation of the same mutation, or nil; it is renewed and keeps its rank.
 func (c *committer) reserve(reads *interval.Set, took time.Duration, own *reservation) *reservation {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -25,7 +25,8 @@ const (
 	// openGenerations bounds how many lists a read looks into. While there are as many, no new one is begun for what is
 	// accepted during a commit. Large mutations come on top; the bytes that may be under way bound those.
 	openGenerations = 4
-	// largeWrites is from how many writes on a mutation is a generation of its own. It is made before the committer's lock is taken.
+	// largeWrites is from how many writes on a mutation is a generation of its own. It is made before the committer's lock is
+	// taken.
 	largeWrites = 512
 )
 

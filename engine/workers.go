@@ -54,8 +54,8 @@ func (ws *workers) rest(w *worker) bool {
 //
 //go:noinline
 func (ws *workers) loop(w *worker) {
-	// The garbage collector halves a stack of which less than a quarter is used. This uses a quarter of 32 KiB, which is what most
-	// functions need.
+	// The garbage collector halves a stack of which less than a quarter is used. This uses a quarter of 32 KiB, which is what
+	// most functions need.
 	var ballast [9 << 10]byte
 	for {
 		r := <-w.next

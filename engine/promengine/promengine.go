@@ -9,8 +9,8 @@ import (
 // Source is what is measured: an *engine.DB.
 type Source interface{ Metrics() engine.Metrics }
 
-// NewCollector returns a collector of a database's metrics. It is safe for concurrent use, and goes on telling the last numbers after
-// the database was closed.
+// NewCollector returns a collector of a database's metrics. It is safe for concurrent use, and goes on telling the last numbers
+// after the database was closed.
 func NewCollector(db Source) prometheus.Collector { return collector{db} }
 
 type collector struct{ db Source }
