@@ -117,7 +117,8 @@ func (db *DB) Indexes() []IndexInfo {
 }
 
 // WaitIndexes waits until no index is building. It returns nil when all are ready, an error that is ErrIndexNotReady and names
-// those that failed, the cause of ctx's end, ErrClosed, or ErrFailed.
+// those that failed, the cause of ctx's end, ErrClosed, or ErrFailed. Under Options.Maintenance nothing is built: those that are
+// not ready are such an error at once.
 func (db *DB) WaitIndexes(ctx context.Context) error {
 	for {
 		db.indexes.mu.Lock()
@@ -126,9 +127,11 @@ func (db *DB) WaitIndexes(ctx context.Context) error {
 		building := false
 		var failed []error
 		for _, i := range infos {
-			building = building || i.State == IndexBuilding
-			if i.State == IndexFailed {
+			switch {
+			case i.State == IndexFailed, i.State == IndexBuilding && db.options.Maintenance:
 				failed = append(failed, notReady(i))
+			case i.State == IndexBuilding:
+				building = true
 			}
 		}
 		if !building {

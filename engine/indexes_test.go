@@ -576,6 +576,23 @@ func TestWaitIndexesEnds(t *testing.T) {
 	must(t, within(t, "closing", closed))
 }
 
+// Under Maintenance nothing is built, and nobody waits for it.
+func TestIndexesUnderMaintenance(t *testing.T) {
+	t.Parallel()
+	shared := small()
+	before := withIndexes()
+	must(t, reopen(t, shared, before.schema, func(db *engine.DB) { before.fill(t, db, smallBatch, 5) }))
+	m := withIndexes("byAge")
+	must(t, reopen(t, shared, m.schema, func(db *engine.DB) {
+		if err := db.WaitIndexes(context.Background()); !errors.Is(err, engine.ErrIndexNotReady) {
+			t.Errorf("got %v, want that the index is not ready", err)
+		}
+		must(t, db.Check(context.Background()))
+	}, func(o *engine.Options) { o.Maintenance = true }))
+	m = withIndexes("byAge")
+	must(t, reopen(t, shared, m.schema, func(db *engine.DB) { waitIndexes(t, db) }))
+}
+
 // A database of format 1 is brought to this one: what was complete is trusted, what was not is built anew.
 func TestUpgradeOfFormat1(t *testing.T) {
 	t.Parallel()
