@@ -3,7 +3,6 @@ package engine_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"testing"
 
@@ -261,7 +260,7 @@ func TestCheckOfAnIndexBeingBuilt(t *testing.T) {
 	must(t, reopen(t, shared, before.schema, func(db *engine.DB) { before.fill(t, db, 5*smallBatch, 5) }))
 	broken := &limited{Store: shared.Open(), left: 3}
 	m := withIndexes("byAge")
-	db, err := engine.Open(m.schema, engine.Options{Store: broken, BuildAtOpen: -1, Logger: slog.New(slog.DiscardHandler)})
+	db, err := engine.Open(m.schema, quietly(broken))
 	must(t, err)
 	within(t, "the failure", db.Failed())
 	must(t, db.Close())

@@ -91,6 +91,16 @@ func newGate(s storage.Store) *gate {
 
 func (g *gate) Budget() (int, int64) { return g.Store.(storage.Budget).Budget() }
 
+// next lets one commit through.
+func (g *gate) next(t testing.TB) {
+	t.Helper()
+	select {
+	case g.pass <- struct{}{}:
+	case <-time.After(20 * time.Second):
+		t.Fatal("no commit is waiting at the gate")
+	}
+}
+
 // open lets everything through from now on.
 func (g *gate) open() { close(g.pass) }
 
@@ -112,15 +122,25 @@ func (g *gate) Commit(ctx context.Context, id storage.GroupID, build func([]stor
 	})
 }
 
+// quietly opens a store that is going to fail: nothing else of Open may meet that.
+func quietly(s storage.Store) engine.Options {
+	return engine.Options{Store: s, BuildAtOpen: -1, Jobs: engine.JobOptions{Off: true}, Logger: slog.New(slog.DiscardHandler)}
+}
+
 func inBackground(o *engine.Options) { o.BuildAtOpen = -1 }
 
 func waitIndexes(t testing.TB, db *engine.DB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := db.WaitIndexes(ctx); err != nil {
+	if err := settled(db); err != nil {
 		t.Fatalf("waiting for the indexes: %v", err)
 	}
+}
+
+// settled is WaitIndexes for a minute.
+func settled(db *engine.DB) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return db.WaitIndexes(ctx)
 }
 
 // While an index is built, writes go on; in the end it is what the documents are.
@@ -257,7 +277,7 @@ func TestLiveQueryOnAnIndexBeingBuilt(t *testing.T) {
 	}
 	waited := make(chan error, 1)
 	go func() { waited <- db.WaitIndexes(context.Background()) }()
-	g.pass <- struct{}{}
+	g.next(t)
 	within(t, "the second batch", g.arrived)
 	eventually(t, "progress", func() bool { return db.Indexes()[0].Documents == smallBatch })
 	if got := db.Indexes()[0].Total; got != 3*smallBatch {
@@ -272,9 +292,9 @@ func TestLiveQueryOnAnIndexBeingBuilt(t *testing.T) {
 	}
 	// Who does not need the index is not concerned.
 	view(t, db, func(r *engine.ReadTx) error { return second(m.all.All(r).Count()) })
-	g.pass <- struct{}{}
+	g.next(t)
 	within(t, "the third batch", g.arrived)
-	g.pass <- struct{}{}
+	g.next(t)
 	within(t, "the live query", fired)
 	must(t, within(t, "waiting", waited))
 	e, err = db.Evaluate(context.Background(), db.Published(), call)
@@ -319,7 +339,7 @@ func TestIndexBuildIsResumed(t *testing.T) {
 		// The first commit is Open's.
 		broken := &limited{Store: shared.Open(), left: 1 + commits}
 		m := withIndexes("byAge")
-		db, err := engine.Open(m.schema, engine.Options{Store: broken, BuildAtOpen: -1, Logger: slog.New(slog.DiscardHandler)})
+		db, err := engine.Open(m.schema, quietly(broken))
 		must(t, err)
 		within(t, "the failure", db.Failed())
 		must(t, db.Close())
@@ -428,7 +448,7 @@ func TestUniqueWhileBeingBuilt(t *testing.T) {
 	}
 	// Whether the second was refused depends on how far the build was; whichever it is, nothing is lost or doubled unseen.
 	if err := within(t, "an insert", again); err == nil {
-		if err := db.WaitIndexes(context.Background()); !errors.Is(err, engine.ErrIndexNotReady) {
+		if err := settled(db); !errors.Is(err, engine.ErrIndexNotReady) {
 			t.Errorf("two have the same name, and the index is %+v (%v)", db.Indexes()[0], err)
 		}
 	} else if !errors.Is(err, engine.ErrAlreadyExists) {
@@ -445,7 +465,7 @@ func TestLeftoverEntries(t *testing.T) {
 	// The indexes go; not all of their entries do, before the program ends.
 	without := withIndexes()
 	broken := &limited{Store: shared.Open(), left: 2}
-	db, err := engine.Open(without.schema, engine.Options{Store: broken, Logger: slog.New(slog.DiscardHandler)})
+	db, err := engine.Open(without.schema, quietly(broken))
 	must(t, err)
 	within(t, "the failure", db.Failed())
 	must(t, db.Close())
@@ -620,7 +640,7 @@ func TestUpgradeOfFormat1(t *testing.T) {
 	for range 2 {
 		m = withIndexes("byAge", "byName")
 		db := enginetest.Open(t, m.schema, func(o *engine.Options) { o.Store = shared.Open() })
-		must(t, db.WaitIndexes(context.Background()))
+		waitIndexes(t, db)
 		must(t, db.Check(context.Background()))
 		view(t, db, func(r *engine.ReadTx) error {
 			if n, err := m.byName.Scan(r).Count(); err != nil || n != 50 {

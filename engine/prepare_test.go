@@ -96,7 +96,7 @@ func TestIndexIsBuiltAndRemoved(t *testing.T) {
 	byAge := people.AddIndex("byAge", "-age")
 	unique := people.AddUnique("unique", "age", "name")
 	must(t, reopen(t, shared, s, func(db *engine.DB) {
-		must(t, db.WaitIndexes(context.Background()))
+		waitIndexes(t, db)
 		must(t, db.Check(context.Background()))
 		view(t, db, func(r *engine.ReadTx) error {
 			d, err := byAge.Scan(r).First()
