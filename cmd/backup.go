@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -110,6 +111,9 @@ func (p *program) restore(ctx context.Context, files []string) error {
 		return fmt.Errorf("the data was restored to %s, but: %w", p.data, err)
 	}
 	p.say("restored %d documents and %d sessions, as of %d, to %s", info.Documents, info.Sessions, info.At, p.data)
+	if len(info.Migrations) > 0 {
+		p.say("when it is served, migrations run first: %s", strings.Join(info.Migrations, ", "))
+	}
 	return nil
 }
 

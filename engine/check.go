@@ -86,7 +86,10 @@ func (e *CheckError) Unwrap() []error {
 // store that is a [storage.Verifier] is read as a whole besides: what is damaged in old versions, in the log, or so that it is not
 // found any more. It sees the newest published state, runs beside other work, and keeps little in memory. When ctx ends, the
 // error is its cause, joined with what was found until then.
-func (db *DB) Check(ctx context.Context) error {
+func (db *DB) Check(ctx context.Context) error { return db.check(ctx, false) }
+
+// check is Check; where migrating is set, without the documents that break their schema but are going to be migrated.
+func (db *DB) check(ctx context.Context, migrating bool) error {
 	if err := db.begin(); err != nil {
 		return err
 	}
@@ -96,7 +99,7 @@ func (db *DB) Check(ctx context.Context) error {
 		return err
 	}
 	defer snap.Close()
-	return check(ctx, db.schema, db.store, snap)
+	return check(ctx, db.schema, db.store, snap, migrating)
 }
 
 // Inspect checks a database that is not open, as it is stored: like Check, but nothing is brought in line with the schema first.
@@ -128,7 +131,7 @@ func Inspect(ctx context.Context, s *Schema, o Options) (err error) {
 	} else if unfinished {
 		return ErrRestoreUnfinished
 	}
-	return check(ctx, s, store, snap)
+	return check(ctx, s, store, snap, false)
 }
 
 // checker looks for faults in one snapshot.
@@ -139,12 +142,14 @@ type checker struct {
 	known *known
 	found CheckError
 	rows  int
-	first bool  // the first fault ends it
-	err   error // ends it: of ctx, or of a store that cannot be read
+	first bool // the first fault ends it
+	// migrating leaves alone documents that break their schema while migrations of their collection have yet to run.
+	migrating bool
+	err       error // ends it: of ctx, or of a store that cannot be read
 }
 
-func check(ctx context.Context, s *Schema, store storage.Store, snap storage.Snapshot) error {
-	c := &checker{ctx: ctx, s: s, snap: snap, found: CheckError{Counts: map[FaultKind]int{}}}
+func check(ctx context.Context, s *Schema, store storage.Store, snap storage.Snapshot, migrating bool) error {
+	c := &checker{ctx: ctx, s: s, snap: snap, migrating: migrating, found: CheckError{Counts: map[FaultKind]int{}}}
 	if c.known, c.err = readKnown(snap); c.err != nil {
 		return c.err
 	}
@@ -240,6 +245,9 @@ func (c *checker) documents(coll *collection) {
 		}
 		if raw, ok := decodeID(id); !ok || documentKey(raw) != string(kv.Key) {
 			c.fault(FaultDocument, fmt.Errorf("engine: document %s of %s is stored under another key", id, coll.name))
+		}
+		if c.migrating && note != "" {
+			continue
 		}
 		if issues := coll.typ.Validate(kv.Value, doctype.ValidateOptions{AllowUnknown: true, Doc: true}); len(issues) > 0 {
 			err := invalid("does not satisfy the schema of "+coll.name, issues)

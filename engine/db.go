@@ -44,6 +44,8 @@ type DB struct {
 	state  sync.RWMutex   // guards closed against calls that begin
 	closed bool
 
+	pending []string // migrations that Options.Maintenance has put off; not changed after Open
+
 	abandoned atomic.Int64 // functions still running past their time limit
 }
 
@@ -94,6 +96,9 @@ func Open(s *Schema, o Options) (*DB, error) {
 	db.jobs = newScheduler(db)
 	db.committer = newCommitter(store, head, o, db.metrics, db.newGroupID, db.published)
 	if o.Maintenance {
+		for _, m := range todo.migrations {
+			db.pending = append(db.pending, m.name)
+		}
 		return db, nil
 	}
 	builds, err := db.complete(db.life, todo)

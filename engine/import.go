@@ -66,13 +66,16 @@ func (e *ImportError) Unwrap() error { return e.Err }
 // Import ends with an *ImportError: what stands before the line is committed, it and all after it are not. Run again with
 // SkipExisting or ReplaceExisting it goes on from there, as long as the lines have ids; an error that is ErrOutcomeUnknown leaves open
 // whether the last lines were committed. Memory is bounded by some lines, of at most 8 MiB each. It ends with ctx, and with
-// ErrClosed when the database is closed.
+// ErrClosed when the database is closed. Where Options.Maintenance has put migrations off it fails with code conflict.
 func (db *DB) Import(ctx context.Context, collection string, r io.Reader, o ImportOptions) (ImportResult, error) {
 	ctx, leave, err := db.enter(ctx)
 	if err != nil {
 		return ImportResult{}, err
 	}
 	defer leave()
+	if len(db.pending) > 0 {
+		return ImportResult{}, fmt.Errorf("engine: import: %w", Errorf(CodeConflict, "migration %q has yet to run, and would take the documents that are imported for old ones; open the database without Maintenance first", db.pending[0]))
+	}
 	im := &importer{db: db, ctx: ctx, o: o}
 	if collection != "" {
 		if im.coll, err = db.schema.find(collection); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,7 +30,8 @@ type jobModel struct {
 	desk  *desk
 	db    *engine.DB
 	dead  chan struct{}
-	calls map[string]int // effects of actions
+	mu    sync.Mutex
+	calls map[string]int // guarded by mu, while jobs run: effects of actions
 	jobs  []*modelJob
 	next  int
 }
@@ -37,6 +39,8 @@ type jobModel struct {
 func (m *jobModel) open() error {
 	m.desk = newDesk()
 	m.desk.doCall = func(_ *engine.ActionCtx, text string) error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
 		m.calls[text]++
 		return nil
 	}

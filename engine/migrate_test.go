@@ -1,11 +1,13 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -430,4 +432,47 @@ func TestMigrationRegistration(t *testing.T) {
 			t.Errorf("%q is not in: %v", want, err)
 		}
 	}
+}
+
+// A backup of an older program is restored by a newer one: its migrations run when it is opened, not before, and until then
+// nothing is imported, since they would take it for old.
+func TestRestoreBeforeMigrations(t *testing.T) {
+	t.Parallel()
+	old := oldContacts(t, 7, memstore.Options{})
+	s := engine.NewSchema()
+	engine.Define[contactV1](s, "contacts").AddIndex("byAge", "age")
+	db, err := engine.Open(s, engine.Options{Store: old.Open(), Logger: slog.New(slog.DiscardHandler)})
+	must(t, err)
+	full, _ := backup(t, db, 0)
+	must(t, db.Close())
+
+	shared := memstore.NewShared(memstore.Options{})
+	c := newContacts()
+	engine.Migrate(c.schema, c.all, "split", split)
+	o := engine.Options{Store: shared.Open(), Limits: patient, Logger: slog.New(slog.DiscardHandler)}
+	info, err := engine.Restore(t.Context(), c.schema, o, bytes.NewReader(full))
+	if err != nil || !slices.Equal(info.Migrations, []string{"split"}) || info.Documents != 7 {
+		t.Fatalf("restored %+v, %v", info, err)
+	}
+
+	o.Store, o.Maintenance = shared.Open(), true
+	db, err = engine.Open(c.schema, o)
+	must(t, err)
+	line := `{"first":"New","last":"One","age":1}`
+	if _, err := db.Import(t.Context(), "contacts", strings.NewReader(line), engine.ImportOptions{}); !errors.Is(err, &engine.Error{Code: engine.CodeConflict}) {
+		t.Errorf("an import before the migration: %v", err)
+	}
+	if err := db.Check(t.Context()); err == nil || !strings.Contains(err.Error(), `migration "split" has yet to run`) {
+		t.Errorf("the check says %v", err)
+	}
+	must(t, db.Close())
+
+	o.Store, o.Maintenance = shared.Open(), false
+	db, err = engine.Open(c.schema, o)
+	must(t, err)
+	if _, err := db.Import(t.Context(), "contacts", strings.NewReader(line), engine.ImportOptions{}); err != nil {
+		t.Errorf("an import after the migration: %v", err)
+	}
+	must(t, db.Check(t.Context()))
+	must(t, db.Close())
 }

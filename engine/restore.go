@@ -27,6 +27,8 @@ type RestoreInfo struct {
 	At, Head Timestamp
 	// Documents is how many there are, Sessions for how many sessions of clients there are records of requests.
 	Documents, Sessions int64
+	// Migrations are those that s has and that the data has not been through. The next Open runs them.
+	Migrations []string
 }
 
 // Restore makes a database of a full backup and the incremental ones that follow it, each the one before, in their order. o is
@@ -34,7 +36,7 @@ type RestoreInfo struct {
 //
 // Everything is verified: each backup against its checksums and its end, the chain, and then the database that came of it, which
 // is opened with s and compared, documents against schema and indexes, as DB.Check does; nothing else is run, no hook of
-// Schema.OnOpen and no trigger. Ids, creation times and records of requests are what they were. Timestamps go on above those of
+// Schema.OnOpen, no trigger and no migration; documents that migrations have yet to reach may break the schema. Ids, creation times and records of requests are what they were. Timestamps go on above those of
 // the backups, and not below the clock; the history of the timestamps is a new one, so that no incremental backup of the restored
 // database follows one of those that it was made from.
 //
@@ -59,8 +61,8 @@ func Restore(ctx context.Context, s *Schema, o Options, backups ...io.Reader) (i
 	if err != nil {
 		return info, err
 	}
-	info.Head = db.Published()
-	return info, errors.Join(db.Check(ctx), db.Close())
+	info.Head, info.Migrations = db.Published(), db.pending
+	return info, errors.Join(db.check(ctx, true), db.Close())
 }
 
 func closeStore(s storage.Store) error {
