@@ -57,6 +57,9 @@ func (p *program) backup(ctx context.Context) error {
 		kind = fmt.Sprintf("backup since %d", info.Since)
 	}
 	p.say("%s at %d: %d documents, %d deleted, %d sessions, %d bytes", kind, info.At, info.Documents, info.Deleted, info.Sessions, info.Bytes)
+	if info.Unmarked {
+		p.say("there was too little disk space left for the data folder to note it, so the next backup has to be a full one")
+	}
 	return nil
 }
 

@@ -42,6 +42,9 @@ type BackupInfo struct {
 	Documents, Deleted, Sessions int64
 	// Bytes is its size.
 	Bytes int64
+	// Unmarked says that the disk of the database was too full to note that there is this backup: it is whole, but no incremental
+	// one can follow it. Only Backup tells; the file does not say it.
+	Unmarked bool
 }
 
 // Backup writes the state at the newest published timestamp to w, while reads and writes go on: documents, the records that
@@ -50,6 +53,8 @@ type BackupInfo struct {
 //
 // What was written is a backup if and only if Backup returned without an error: then, too, the log since its timestamp begins to
 // be kept for the next incremental one, see Options.BackupWindow. w is neither synced nor closed. Backups may run beside one another.
+// A full disk, on which mutations are refused, is no obstacle: see BackupInfo.Unmarked.
+//
 // It ends with ctx, and with ErrClosed when the database is closed. Errors: ErrBackupBase; what w failed with.
 func (db *DB) Backup(ctx context.Context, w io.Writer, o BackupOptions) (BackupInfo, error) {
 	ctx, leave, err := db.enter(ctx)
@@ -63,7 +68,7 @@ func (db *DB) Backup(ctx context.Context, w io.Writer, o BackupOptions) (BackupI
 	}
 	defer release()
 	history, err := db.backupHistory(ctx, 0)
-	if err != nil {
+	if err != nil && !errors.Is(err, storage.ErrFull) { // a history that cannot be noted has its name in this one backup
 		return BackupInfo{}, err
 	}
 	t, err := db.newTxn(ctx, nil, false)
@@ -114,7 +119,10 @@ func (r *backupRun) write(w io.Writer) error {
 		return err
 	}
 	// The mark comes first: a backup that is whole can be followed by an incremental one.
-	if _, err := r.db.backupHistory(r.ctx, r.info.At); err != nil {
+	switch _, err := r.db.backupHistory(r.ctx, r.info.At); {
+	case errors.Is(err, storage.ErrFull):
+		r.info.Unmarked = true
+	case err != nil:
 		return err
 	}
 	if _, err := r.file.Close(); err != nil {

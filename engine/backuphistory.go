@@ -131,7 +131,7 @@ func decodeHistory(raw []byte) (h backupHistory, err error) {
 }
 
 // backupHistory returns the row of marks, with a name drawn where there is none, and adds a mark unless at is zero. Marks that
-// have left the window go.
+// have left the window go. What could not be noted for want of space is returned too, with ErrFull.
 func (db *DB) backupHistory(ctx context.Context, at Timestamp) (h backupHistory, err error) {
 	_, err = db.transact(ctx, nil, nil, func(t *txn) ([]byte, error) {
 		raw, ok, err := t.get(string(backupsKey))
