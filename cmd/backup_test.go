@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -307,6 +308,47 @@ func TestExportAndImport(t *testing.T) {
 	}
 	good(t, "import", "--data", to, "--existing", "skip", file)
 	good(t, "import", "--data", to, "--existing", "replace", file)
+}
+
+// A program that is killed while it imports is not said to have committed nothing: some lines are there, and none half.
+func TestImportIntoAProgramThatIsKilled(t *testing.T) {
+	t.Parallel()
+	dir, fifo := data(t), filepath.Join(t.TempDir(), "lines")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	served, process := start(t, dir)
+	type ended struct {
+		status int
+		stderr string
+	}
+	done := make(chan ended, 1)
+	go func() {
+		status, _, stderr := run(t, newApp(), "import", "--data", dir, "--collection", "notes", fifo)
+		done <- ended{status, stderr}
+	}()
+	pipe, err := os.OpenFile(fifo, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = pipe.Close() }()
+	if _, err := pipe.WriteString(strings.Repeat(`{"text":"more"}`+"\n", 20_000)); err != nil {
+		t.Fatal(err)
+	}
+	for !strings.Contains(served.call("query", "notes:list", `{}`), `"more"`) { // until something is committed
+	}
+	kill(t, served, process)
+	for err == nil { // until nobody reads any more
+		_, err = pipe.WriteString(strings.Repeat(`{"text":"late"}`+"\n", 1_000))
+	}
+	end := <-done
+	if end.status != 1 || strings.Contains(end.stderr, "created") || strings.Contains(end.stderr, "http") ||
+		!strings.Contains(end.stderr, "the running program broke off") || !strings.Contains(end.stderr, "is not known") {
+		t.Errorf("status %d, error %q", end.status, end.stderr)
+	}
+	if lines := good(t, "export", "--data", dir, "--collection", "notes"); !strings.Contains(lines, `"more"`) {
+		t.Error("nothing is there of what was committed")
+	}
 }
 
 // A pipe serves as well as a file.

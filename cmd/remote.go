@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"github.com/mimosadb/mimosa/engine"
 )
@@ -60,7 +61,7 @@ func (r *remote) call(ctx context.Context, what string, q url.Values, body io.Re
 		return o, r.gone(err)
 	}
 	if err := json.Unmarshal(raw, &o); err != nil {
-		return o, errors.New("the running program broke off")
+		return o, errBrokeOff
 	}
 	if o.Error != "" {
 		return o, errors.New(o.Error)
@@ -68,13 +69,24 @@ func (r *remote) call(ctx context.Context, what string, q url.Values, body io.Re
 	return o, nil
 }
 
-// gone explains the error of a connection that ended.
+// gone explains the error of a connection that ended. How the program was asked is nobody's business.
 func (r *remote) gone(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("the running program broke off: %w", err)
+	if u := (*url.Error)(nil); errors.As(err, &u) {
+		err = u.Err
+	}
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.EPIPE, syscall.ECONNRESET, syscall.ECONNREFUSED} {
+		if errors.Is(err, end) {
+			return errBrokeOff
+		}
 	}
 	return err
 }
+
+var (
+	errBrokeOff = errors.New("the running program broke off")
+	// errUnknownImport says that an import ended without its outcome.
+	errUnknownImport = errors.New("how many of its lines were committed before is not known")
+)
 
 func (r *remote) backup(ctx context.Context, w io.Writer, since engine.Timestamp) (info engine.BackupInfo, err error) {
 	o, err := r.call(ctx, "backup", url.Values{"since": {strconv.FormatUint(uint64(since), 10)}}, nil, w)
@@ -98,8 +110,11 @@ func (r *remote) load(ctx context.Context, collection string, from io.Reader, op
 		return result, err
 	}
 	o, err := r.call(ctx, "import", url.Values{"collection": {collection}, "options": {string(raw)}}, io.NopCloser(from), nil)
-	if o.Import != nil {
+	switch {
+	case o.Import != nil:
 		result = *o.Import
+	case err != nil && !opts.DryRun:
+		err = fmt.Errorf("%w; %w", err, errUnknownImport)
 	}
 	return result, err
 }

@@ -172,6 +172,9 @@ func (p *program) loadFile(ctx context.Context, k keeper, name string) error {
 	}
 	defer func() { _ = f.Close() }()
 	r, err := k.load(ctx, p.collection, f, p.loading)
+	if errors.Is(err, errUnknownImport) {
+		return fmt.Errorf("%s: %w; those with an _id can be imported again with --existing skip", name, err)
+	}
 	what := "committed"
 	if p.loading.DryRun {
 		what = "nothing is written; it would be"
