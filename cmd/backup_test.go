@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/mimosadb/mimosa/cmd"
+	"github.com/mimosadb/mimosa/engine"
 )
 
 // good runs a command line that must succeed, and returns its standard output.
@@ -211,6 +215,69 @@ func TestRestoreOfDamage(t *testing.T) {
 		}
 		bad(t, "the backup is damaged", "restore", "--data", data(t), broken)
 		bad(t, broken+": engine: the backup is damaged", "backup", "--data", dir, "--since", broken)
+	}
+}
+
+// Files that are no backups, or not in order, are refused before anything is made: the right ones can be restored at once.
+func TestRestoreOfTheWrongFiles(t *testing.T) {
+	t.Parallel()
+	dir, top, to := data(t), t.TempDir(), data(t)
+	full, next, foreign := filepath.Join(top, "full"), filepath.Join(top, "next"), filepath.Join(top, "foreign")
+	serveOnce(t, dir)
+	good(t, "backup", "--data", dir, "--out", full)
+	good(t, "backup", "--data", dir, "--since", full, "--out", next)
+	if err := os.WriteFile(foreign, []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, files := range [][]string{{next}, {next, full}, {full, full}, {foreign}, {full, foreign}, {top}} {
+		args := append([]string{"restore", "--data", to}, files...)
+		status, stdout, stderr := run(t, newApp(), args...)
+		if status != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 || strings.Contains(stderr, "remove") {
+			t.Errorf("%v: status %d, output %q, error %q", args, status, stdout, stderr)
+		}
+		if entries, err := os.ReadDir(to); len(entries) > 0 {
+			t.Errorf("%v: the folder holds %v, %v", args, entries, err)
+		}
+	}
+	good(t, "restore", "--data", to, full, next)
+	if want, got := good(t, "export", "--data", dir), good(t, "export", "--data", to); got != want {
+		t.Errorf("restored %q, want %q", got, want)
+	}
+}
+
+// A schema that the documents break keeps a program from serving them, but nobody from taking them out.
+func TestBackupOfDocumentsThatBreakTheSchema(t *testing.T) {
+	t.Parallel()
+	type other struct {
+		Body string `json:"body"`
+	}
+	changed := func() cmd.App {
+		s := engine.NewSchema()
+		engine.Define[other](s, "notes")
+		return cmd.App{Name: "notes", Schema: s, Database: engine.Options{Logger: slog.New(slog.DiscardHandler)}}
+	}
+	dir, top, to := data(t), t.TempDir(), data(t)
+	file := filepath.Join(top, "backup")
+	serveOnce(t, dir)
+	want := good(t, "export", "--data", dir, "--collection", "notes")
+	for _, args := range [][]string{{"serve", "--addr", "127.0.0.1:0"}, {"import", "--collection", "notes", os.DevNull}} {
+		status, stdout, stderr := run(t, changed(), append(args, "--data", dir)...)
+		if status != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "the command check lists all") {
+			t.Errorf("%v: status %d, output %q, error %q", args, status, stdout, stderr)
+		}
+	}
+	if status, got, stderr := run(t, changed(), "export", "--data", dir, "--collection", "notes"); status != 0 || got != want {
+		t.Errorf("export: status %d, output %q, error %q, want %q", status, got, stderr, want)
+	}
+	if status, _, stderr := run(t, changed(), "backup", "--data", dir, "--out", file); status != 0 {
+		t.Fatalf("backup: status %d, error %q", status, stderr)
+	}
+	good(t, "restore", "--data", to, file)
+	for _, folder := range []string{dir, to} { // neither the backup nor the export has changed anything
+		good(t, "check", "--data", folder)
+		if got := good(t, "export", "--data", folder, "--collection", "notes"); got != want {
+			t.Errorf("%s holds %q, want %q", folder, got, want)
+		}
 	}
 }
 

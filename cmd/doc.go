@@ -51,7 +51,9 @@
 //   - Seed runs once in the life of a data folder, in one transaction.
 //   - A file that backup or export writes has its name when it is whole and on disk, and replaces none without --force. Nobody but
 //     its owner may read it.
-//   - A restore that fails or is killed leaves a folder that no command opens.
+//   - A restore that fails or is killed leaves a folder that no command opens; where the files are no backups, or not in order,
+//     there is no folder.
+//   - backup and export work where serve would refuse to start since documents break a schema that has changed, and on a full disk.
 //
 // # What it does not
 //

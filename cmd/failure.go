@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 
@@ -73,6 +74,8 @@ func explainData(err error, dir string) error {
 		return fmt.Errorf("the data folder %s was written by a newer version of this program (%w); use that one, or choose another folder with --data", dir, err)
 	case errors.Is(err, badgerstore.ErrForeign):
 		return fmt.Errorf("the data folder %s holds the data of another program; choose another folder with --data", dir)
+	case errors.Is(err, engine.ErrInvalid):
+		return fmt.Errorf("cannot open the database in %s: %w; the command check lists all that is wrong, and backup and export work", dir, err)
 	}
 	return fmt.Errorf("cannot open the database in %s: %w", dir, err)
 }
@@ -81,6 +84,9 @@ func explainData(err error, dir string) error {
 func explainRestore(err error, dir string) error {
 	if data := explainData(err, dir); !strings.HasPrefix(data.Error(), "cannot open") {
 		return data
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) == 0 {
+		return err // nothing was begun
 	}
 	return fmt.Errorf("%w; nothing can be done with what is in %s now but to remove it", err, dir)
 }

@@ -43,6 +43,7 @@ func (p *program) served(ctx context.Context, create bool) (*remote, error) {
 }
 
 // keep returns the keeper of the data folder: the program that serves it, where there is one, and otherwise the folder itself.
+// A command that creates is one that writes documents.
 func (p *program) keep(ctx context.Context, create bool) (keeper, error) {
 	r, err := p.served(ctx, create)
 	if err != nil {
@@ -52,6 +53,8 @@ func (p *program) keep(ctx context.Context, create bool) (keeper, error) {
 		return r, nil
 	}
 	p.Database.Maintenance = true
+	// What is only read may break a schema that has changed: that is no reason to refuse a backup of it.
+	p.Database.AllowInvalid = p.Database.AllowInvalid || !create
 	db, err := p.open()
 	if err != nil {
 		return nil, err

@@ -40,19 +40,28 @@ type RestoreInfo struct {
 // the backups, and not below the clock; the history of the timestamps is a new one, so that no incremental backup of the restored
 // database follows one of those that it was made from.
 //
-// A restore that fails, or whose process is killed, leaves a database that Open refuses with ErrRestoreUnfinished, or nothing,
-// but with an error of the last step, of s being none that the data satisfies: then the data is there for another program.
+// Backups that are none, or do not follow one another, leave what o names as it was. A restore that fails later, or whose process
+// is killed, leaves a database that Open refuses with ErrRestoreUnfinished, or nothing, but with an error of the last step, of s
+// being none that the data satisfies: then the data is there for another program.
 // Errors: ErrNotEmpty, ErrBackupDamaged, ErrBackupChain, ErrNewerFormat, those of Open, what a reader fails with.
 func Restore(ctx context.Context, s *Schema, o Options, backups ...io.Reader) (info RestoreInfo, err error) {
 	if err := s.seal(); err != nil {
 		return info, errors.Join(err, closeStore(o.Store))
 	}
 	o = o.withDefaults()
+	if err := isEmptyDir(o); err != nil {
+		return info, err
+	}
+	// Before anything is made: backups of the wrong kind or order leave the folder as it is.
+	sources, err := openBackups(backups)
+	if err != nil {
+		return info, errors.Join(err, closeStore(o.Store))
+	}
 	store, err := openEmpty(ctx, o)
 	if err != nil {
 		return info, errors.Join(err, closeStore(store))
 	}
-	if info, err = restoreInto(ctx, s, store, o.seed(), backups); err != nil {
+	if info, err = restoreInto(ctx, s, store, o.seed(), sources); err != nil {
 		return info, errors.Join(err, store.Close())
 	}
 	// From here on it is a database.
@@ -72,19 +81,27 @@ func closeStore(s storage.Store) error {
 	return s.Close()
 }
 
+// isEmptyDir makes sure that there is nothing in the folder of o, where it has one.
+func isEmptyDir(o Options) error {
+	switch {
+	case o.Store != nil:
+		return nil
+	case o.Dir == "":
+		return errNowhere
+	}
+	switch entries, err := os.ReadDir(o.Dir); {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("engine: restore: %w", err)
+	case len(entries) > 0:
+		return fmt.Errorf("%w: %s holds %s", ErrNotEmpty, o.Dir, entries[0].Name())
+	}
+	return nil
+}
+
 // openEmpty opens the store of o, and makes sure that there is nothing in it.
 func openEmpty(ctx context.Context, o Options) (storage.Store, error) {
 	store := o.Store
 	if store == nil {
-		if o.Dir == "" {
-			return nil, errNowhere
-		}
-		switch entries, err := os.ReadDir(o.Dir); {
-		case err != nil && !errors.Is(err, fs.ErrNotExist):
-			return nil, fmt.Errorf("engine: restore: %w", err)
-		case len(entries) > 0:
-			return nil, fmt.Errorf("%w: %s holds %s", ErrNotEmpty, o.Dir, entries[0].Name())
-		}
 		var err error
 		if store, err = openEmbedded(o); err != nil {
 			return nil, err
@@ -109,11 +126,7 @@ func openEmpty(ctx context.Context, o Options) (storage.Store, error) {
 }
 
 // restoreInto merges backups into an empty store: of each unit, what the newest of them has that has it.
-func restoreInto(ctx context.Context, s *Schema, store storage.Store, seed uint64, readers []io.Reader) (info RestoreInfo, err error) {
-	sources, err := openBackups(readers)
-	if err != nil {
-		return info, err
-	}
+func restoreInto(ctx context.Context, s *Schema, store storage.Store, seed uint64, sources []*backupSource) (info RestoreInfo, err error) {
 	info.At = sources[len(sources)-1].info.At
 	if err := advance(ctx, store, info.At); err != nil {
 		return info, err
