@@ -44,8 +44,8 @@ const (
 // Page is one page of a list, in the shape that the convex client reads.
 type Page[T any] struct {
 	Items []T `json:"page"`
-	// IsDone says that nothing follows the page. A page that is full is not done, even where nothing follows: then the next
-	// one is empty.
+	// IsDone says that nothing follows the page: it reaches to the end of the range. The page after one that is not done may be
+	// empty nevertheless, where Filter drops what follows, or where that has gone since.
 	IsDone bool `json:"isDone"`
 	// ContinueCursor is where the page ends and the next one begins.
 	ContinueCursor string `json:"continueCursor"`
@@ -99,21 +99,41 @@ func invalidCursor(why string) error {
 //
 // Errors: code invalid for arguments that break the rules above, among them ErrInvalidCursor.
 func (s *Scan[T]) Paginate(p PageArgs) (Page[*Doc[T]], error) {
-	page := Page[*Doc[T]]{Items: []*Doc[T]{}}
-	r, err := s.q.page(p)
+	return paginate(s.q, p, func(raw []byte) (*Doc[T], bool, error) {
+		d, err := decodeDoc[T](s.q.coll, raw)
+		return d, err == nil && (s.filter == nil || s.filter(d)), err
+	})
+}
+
+// Paginate is Scan.Paginate without decoding what the page holds.
+func (s *StoredScan[T]) Paginate(p PageArgs) (Page[Stored[T]], error) {
+	q, filter := s.s.q, s.s.filter
+	return paginate(q, p, func(raw []byte) (Stored[T], bool, error) {
+		item := Stored[T]{raw, q.coll}
+		if filter == nil {
+			return item, true, nil
+		}
+		d, err := decodeDoc[T](q.coll, raw)
+		return item, err == nil && filter(d), err
+	})
+}
+
+// paginate reads a page; item makes of a document what the page holds, and says whether it does.
+func paginate[U any](q *query, p PageArgs, item func(raw []byte) (U, bool, error)) (Page[U], error) {
+	page := Page[U]{Items: []U{}}
+	r, err := q.page(p)
 	if err != nil {
 		return page, err
 	}
 	err = r.readAll(func(raw []byte) (bool, error) {
-		d, err := decodeDoc[T](s.q.coll, raw)
-		if err != nil || s.filter != nil && !s.filter(d) {
-			return false, err
+		u, keep, err := item(raw)
+		if keep {
+			page.Items = append(page.Items, u)
 		}
-		page.Items = append(page.Items, d)
-		return true, nil
+		return keep, err
 	})
 	if err != nil {
-		return Page[*Doc[T]]{}, err
+		return Page[U]{}, err
 	}
 	page.IsDone, page.ContinueCursor, page.SplitCursor, page.Status = r.done(), r.cursor(r.end), r.split(), r.status()
 	return page, nil

@@ -35,9 +35,9 @@ func TestPageLimitsEndItEarly(t *testing.T) {
 		limit, want string
 	}{
 		{`"maximumRowsRead":8`, " | o9 | o19 | o29 done"},
-		{`"maximumRowsRead":10`, "o9 | o19 | o29 |  done"},
+		{`"maximumRowsRead":10`, "o9 | o19 | o29 done"},
 		{`"maximumRowsRead":1000`, "o9 o19 o29 done"},
-		{`"maximumBytesRead":1`, strings.Repeat(" | ", 9) + "o9 | " + strings.Repeat(" | ", 9) + "o19 | " + strings.Repeat(" | ", 9) + "o29 |  done"},
+		{`"maximumBytesRead":1`, strings.Repeat(" | ", 9) + "o9 | " + strings.Repeat(" | ", 9) + "o19 | " + strings.Repeat(" | ", 9) + "o29 done"},
 		{`"maximumBytesRead":100000`, "o9 o19 o29 done"},
 		// Wherever the pages end, the last document of most of them takes it over the limit, and none is to be split for that.
 		{`"maximumBytesRead":500`, ""},

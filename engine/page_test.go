@@ -102,9 +102,9 @@ func TestPageOnTheWire(t *testing.T) {
 	if want := fmt.Sprintf(`{"page":["o20"],"isDone":true,"continueCursor":%q}`, p.ContinueCursor); last[:len(want)-1] != want[:len(want)-1] {
 		t.Errorf("last page\n%s, want\n%s", last, want)
 	}
-	// A page that is full does not look beyond its end, and so cannot tell that it is the last.
+	// So is a page that is full, when nothing follows it.
 	full := run(`{"numItems":3,"cursor":null}`)
-	if err := json.Unmarshal([]byte(full), &p); err != nil || p.IsDone {
+	if err := json.Unmarshal([]byte(full), &p); err != nil || len(p.Items) != 3 || !p.IsDone {
 		t.Errorf("a full page: %s (%v)", full, err)
 	}
 	if end := run(`{"numItems":3,"cursor":` + quoted(p.ContinueCursor) + `}`); !strings.HasPrefix(end, `{"page":[],"isDone":true,"continueCursor":"`) {
@@ -367,6 +367,7 @@ func TestWhatPagesRead(t *testing.T) {
 			{"a page in the middle", `{"numItems":3,"cursor":` + from + `}`, "", []int{-3, 19, 50, 99}, []int{20, 29, 49}},
 			{"a page with both ends", `{"numItems":1,"cursor":` + from + `,"endCursor":` + quoted(middle.ContinueCursor) + `}`, "", []int{-3, 19, 50, 99}, []int{20, 29, 49}},
 			{"the last page", `{"numItems":30,"cursor":` + quoted(middle.ContinueCursor) + `}`, "", []int{-3, 19, 49}, []int{50, 88, 999}},
+			{"a full last page", `{"numItems":3,"cursor":` + quoted(middle.ContinueCursor) + `}`, "", []int{-3, 19, 49}, []int{50, 79, 80, 999}},
 		} {
 			for _, again := range []bool{false, true} { // as it was read first, and by its journal
 				for i, balance := range append(slices.Clone(c.quiet), c.touching...) {
@@ -543,6 +544,95 @@ func TestPageOfATransactionsOwnWrites(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// A page that is full is the last where nothing follows it, in both directions, and then has what comes there later.
+func TestFullLastPage(t *testing.T) {
+	t.Parallel()
+	overStores(t, func(t *testing.T, open func(*engine.Schema, ...func(*engine.Options)) *engine.DB) {
+		b := newPagedBank()
+		db := open(b.schema)
+		b.openAccounts(t, db, 4)
+		first, e := page(t, db, `{"numItems":2,"cursor":null}`, "")
+		last, e2 := page(t, db, `{"numItems":2,"cursor":`+quoted(first.ContinueCursor)+`}`, "")
+		if first.IsDone || names(last) != "o20 o30" || !last.IsDone {
+			t.Fatalf("pages %+v and %+v", first, last)
+		}
+		b.open(t, db, "later", 40)
+		if p, _ := page(t, db, `{"numItems":2,"cursor":`+quoted(first.ContinueCursor)+`}`, e2.Journal); names(p) != "o20 o30 later" || !p.IsDone {
+			t.Errorf("the last page, when there is more: %+v", p)
+		}
+		view(t, db, func(r *engine.ReadTx) error {
+			for _, s := range []*engine.Scan[account]{b.balance.Scan(r).Gte(20).Desc(), b.balance.Scan(r).Lt(30), b.accounts.All(r).Desc()} {
+				want, err := s.Count()
+				if err != nil {
+					return err
+				}
+				if p, err := s.Paginate(engine.PageArgs{NumItems: want - 1}); err != nil || p.IsDone {
+					t.Errorf("all but one of %d: done %v (%v)", want, p.IsDone, err)
+				}
+				if p, err := s.Paginate(engine.PageArgs{NumItems: want}); err != nil || !p.IsDone {
+					t.Errorf("all %d: done %v (%v)", want, p.IsDone, err)
+				}
+			}
+			return nil
+		})
+		// What follows a live page may go without touching it: it ends where it ended.
+		update(t, db, func(tx *engine.Tx) error {
+			for d, err := range b.balance.Scan(tx).Gte(20).Docs() {
+				if err != nil {
+					return err
+				}
+				if err := b.accounts.Delete(tx, d.ID); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if p, again := page(t, db, `{"numItems":2,"cursor":null}`, e.Journal); names(p) != "o0 o10" || p.IsDone || string(again.Value) != string(e.Value) {
+			t.Errorf("the first page, when nothing follows any more: %+v", p)
+		}
+	})
+}
+
+// A mutation that was told that more follows is run again when that goes, although it is not on the page.
+func TestIsDoneOfAMutation(t *testing.T) {
+	t.Parallel()
+	for _, desc := range []bool{false, true} {
+		b := newBank()
+		db := enginetest.Open(t, b.schema)
+		b.openAccounts(t, db, 3)
+		var told []bool
+		update(t, db, func(tx *engine.Tx) error {
+			s := b.balance.Scan(tx).Gte(5)
+			if desc {
+				s = b.balance.Scan(tx).Lte(15).Desc()
+			}
+			p, err := s.Paginate(engine.PageArgs{NumItems: 1})
+			if err != nil {
+				return err
+			}
+			told = append(told, p.IsDone)
+			if len(told) == 1 {
+				owner := "o20"
+				if desc {
+					owner = "o0"
+				}
+				update(t, db, func(tx *engine.Tx) error {
+					d, err := b.byOwner.One(tx, owner)
+					if err != nil {
+						return err
+					}
+					return b.accounts.Delete(tx, d.ID)
+				})
+			}
+			_, err = b.accounts.Insert(tx, account{Owner: fmt.Sprint("done ", p.IsDone), Balance: -1000})
+			return err
+		})
+		if !slices.Equal(told, []bool{false, true}) {
+			t.Errorf("descending %v: IsDone was %v, want false and then true", desc, told)
+		}
+	}
 }
 
 func TestMapPage(t *testing.T) {

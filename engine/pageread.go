@@ -1,6 +1,9 @@
 package engine
 
-import "bytes"
+import (
+	"bytes"
+	"errors"
+)
 
 // pageRead is the core of Paginate: one page's way through a query's range.
 //
@@ -135,12 +138,49 @@ func (r *pageRead) readAll(keep func(raw []byte) (bool, error)) error {
 		r.end = r.far()
 		if stopped {
 			r.end = r.after(len(r.keys) - 1)
+			if err := r.last(); err != nil {
+				return err
+			}
 		}
 	}
 	if r.given {
 		return nil
 	}
 	return r.q.t.journal.pin(r)
+}
+
+// last finds out whether anything follows a page that stopped at its last document. Where nothing does, the page is the last one: it
+// reaches to the end of the range, and has read all of that. Where something does, a live page has not read it, since with its
+// journal the page ends where it ends whatever becomes of that; what a mutation does may depend on it.
+func (r *pageRead) last() error {
+	t := r.q.t
+	if err := t.usable(); err != nil {
+		return err
+	}
+	lo, hi := r.end, r.far()
+	if r.q.reverse {
+		lo, hi = hi, lo
+	}
+	if hi != nil && string(lo) >= string(hi) {
+		r.end = r.far()
+		return nil
+	}
+	next := ""
+	err := t.scan(t.mine, lo, hi, r.q.reverse, func(key string, _ []byte) (bool, error) {
+		next = key
+		return false, nil
+	})
+	switch {
+	case err != nil && !errors.Is(err, errStopped):
+		return err
+	case next == "":
+		r.end = r.far()
+		t.reads.Add(lo, hi)
+	case t.writable:
+		looked := &scanned{lo: lo, hi: hi, reverse: r.q.reverse, last: next}
+		looked.record(&t.reads)
+	}
+	return nil
 }
 
 // far is the place behind the last document of the range.

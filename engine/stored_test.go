@@ -240,3 +240,57 @@ func TestStoredElsewhereIsRefused(t *testing.T) {
 		t.Errorf("Open: %v", err)
 	}
 }
+
+// A page of stored documents is that of decoded ones, on the wire and in its schema.
+func TestStoredPage(t *testing.T) {
+	t.Parallel()
+	overStores(t, func(t *testing.T, open func(*engine.Schema, ...func(*engine.Options)) *engine.DB) {
+		s := newShelf()
+		some := func(r *engine.ReadTx) *engine.Scan[account] {
+			return s.balance.Scan(r).Desc().Filter(func(d *engine.Doc[account]) bool { return d.Value.Owner != "c" })
+		}
+		engine.Query(s.schema, "shelf:decodedPage", func(r *engine.ReadTx, a pageOf) (engine.Page[*engine.Doc[account]], error) {
+			return some(r).Paginate(a.Page)
+		})
+		engine.Query(s.schema, "shelf:storedPage", func(r *engine.ReadTx, a pageOf) (engine.Page[engine.Stored[account]], error) {
+			return some(r).Stored().Paginate(a.Page)
+		})
+		engine.Query(s.schema, "shelf:pageShape", func(*engine.ReadTx, pageOf) (p engine.Page[engine.Doc[account]], err error) { return p, err })
+		db := open(s.schema)
+		for i, owner := range []string{"a", "b", "c", "d", "e"} {
+			s.open(t, db, owner, i)
+		}
+		var cursor *string
+		sizes := ""
+		for done := false; !done; {
+			args := pageOf{Page: engine.PageArgs{NumItems: 2, Cursor: cursor}}
+			decoded, err := query(t, db, "shelf:decodedPage", args)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stored, err := query(t, db, "shelf:storedPage", args)
+			if err != nil || string(stored.Value) != string(decoded.Value) || stored.Journal != decoded.Journal {
+				t.Fatalf("stored:  %s (%v)\ndecoded: %s", stored.Value, err, decoded.Value)
+			}
+			var p engine.Page[json.RawMessage]
+			if err := json.Unmarshal(stored.Value, &p); err != nil {
+				t.Fatal(err)
+			}
+			sizes += fmt.Sprint(len(p.Items), " ")
+			cursor, done = &p.ContinueCursor, p.IsDone
+		}
+		if sizes != "2 2 " {
+			t.Errorf("pages of %s, want 2 2", sizes)
+		}
+		bad := "x"
+		if _, err := query(t, db, "shelf:storedPage", pageOf{Page: engine.PageArgs{NumItems: 2, Cursor: &bad}}); err == nil || !strings.Contains(err.Error(), "InvalidCursor") {
+			t.Errorf("a foreign cursor: %v", err)
+		}
+		want, _ := db.Lookup("shelf:pageShape")
+		got, _ := db.Lookup("shelf:storedPage")
+		// But for the page's own name.
+		if s := strings.ReplaceAll(string(got.Result), "_Stored_5b_", "_Doc_5b_"); len(want.Result) == 0 || s != string(want.Result) {
+			t.Errorf("schema of stored:  %s\nschema of decoded: %s", got.Result, want.Result)
+		}
+	})
+}
