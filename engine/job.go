@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -54,7 +55,8 @@ const (
 func (s JobState) finished() bool { return s == JobSucceeded || s == JobFailed || s == JobCancelled }
 
 // JobError is how a job failed, in the form in which a client would see it: what was not meant for clients has code internal
-// and the id of a line of the log. Message is cut at 4 KiB, and Data of more than 16 KiB is left out.
+// and the id of a line of the log. Message is cut at 4 KiB, 32 issues of 32 KiB in all are kept, and Data of more than 16 KiB is
+// left out.
 type JobError struct {
 	Code    Code            `json:"code"`
 	Message string          `json:"message"`
@@ -70,15 +72,25 @@ const (
 	maxJobArgs   = 512 << 10
 	maxJobResult = 256 << 10
 
-	maxJobMessage = 4 << 10
-	maxJobIssues  = 32
-	maxJobData    = 16 << 10
+	// A byte of text may be six in JSON.
+	maxJobCode       = 64
+	maxJobMessage    = 4 << 10
+	maxJobIssues     = 32
+	maxJobIssueBytes = 32 << 10 // of all of them
+	maxJobData       = 16 << 10
 )
 
+// jobError makes of an error what can be stored, whatever its function has put into it: a job that could not be marked as failed
+// would be run for ever.
 func jobError(e *Error) *JobError {
-	j := &JobError{Code: e.Code, Message: clip(e.Message)}
+	j := &JobError{Code: Code(clip(string(e.Code), maxJobCode)), Message: clip(e.Message, maxJobMessage)}
+	size := 0
 	for _, i := range e.Issues[:min(len(e.Issues), maxJobIssues)] {
-		j.Issues = append(j.Issues, Issue{Path: clip(i.Path), Rule: clip(i.Rule), Message: clip(i.Message)})
+		kept := Issue{Path: clip(i.Path, maxJobMessage), Rule: clip(i.Rule, maxJobMessage), Message: clip(i.Message, maxJobMessage)}
+		if size += len(kept.Path) + len(kept.Rule) + len(kept.Message); size > maxJobIssueBytes {
+			break
+		}
+		j.Issues = append(j.Issues, kept)
 	}
 	if e.Data != nil {
 		if data, err := json.Marshal(e.Data); err == nil && len(data) <= maxJobData {
@@ -88,16 +100,16 @@ func jobError(e *Error) *JobError {
 	return j
 }
 
-// clip cuts a text at a rune's boundary.
-func clip(s string) string {
-	if len(s) <= maxJobMessage {
-		return s
+// clip cuts a text at a rune's boundary, and leaves out of it what is no text.
+func clip(s string, most int) string {
+	if len(s) > most {
+		cut := most
+		for cut > 0 && s[cut]&0xc0 == 0x80 {
+			cut--
+		}
+		s = s[:cut]
 	}
-	cut := maxJobMessage
-	for cut > 0 && s[cut]&0xc0 == 0x80 {
-		cut--
-	}
-	return s[:cut]
+	return strings.ToValidUTF8(s, "?")
 }
 
 // jobTables are the collections that the database keeps for itself in every schema.
@@ -176,6 +188,22 @@ func deleteSystem[T any](tx *Tx, c *Collection[T], id ID[T]) error {
 	return err
 }
 
+// putJob stores a job. Where a document cannot hold the result or the error that a function has given, they are left out of it.
+func (db *DB) putJob(tx *Tx, d *Doc[Job]) error {
+	err := putSystem(tx, db.schema.system.jobs, d)
+	j := &d.Value
+	if !errors.Is(err, ErrInvalid) || j.Result == nil && j.Error == nil {
+		return err
+	}
+	if j.Result != nil {
+		j.Result, j.ResultOmitted = nil, true
+	}
+	if j.Error != nil {
+		j.Error = &JobError{Code: CodeInternal, Message: "an error that cannot be stored"}
+	}
+	return putSystem(tx, db.schema.system.jobs, d)
+}
+
 // endJob stores how a job has ended, and plans the next run of its cron.
 func (db *DB) endJob(tx *Tx, d *Doc[Job], state JobState, result []byte, failure *JobError) error {
 	now := tx.t.start.UTC()
@@ -185,7 +213,7 @@ func (db *DB) endJob(tx *Tx, d *Doc[Job], state JobState, result []byte, failure
 	if !j.ResultOmitted {
 		j.Result = result
 	}
-	if err := putSystem(tx, db.schema.system.jobs, d); err != nil {
+	if err := db.putJob(tx, d); err != nil {
 		return err
 	}
 	if j.Cron == "" {

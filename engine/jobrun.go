@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 )
 
@@ -163,10 +164,10 @@ func (s *scheduler) keepEnd(f *function, end actionEnd) {
 
 // endAttempt moves the job of an action on from the state running: to its end, or to the next attempt.
 func (s *scheduler) endAttempt(ctx context.Context, f *function, end actionEnd) error {
-	random := s.random()
-	var retry *RetryPolicy
-	if f != nil {
-		retry = f.retry
+	var wait time.Duration
+	again := false
+	if f != nil && end.err != nil {
+		wait, again = s.retries(f, end)
 	}
 	var state JobState // the function's, until transact has returned without an error
 	_, err := s.db.transact(ctx, nil, nil, func(x *txn) ([]byte, error) {
@@ -183,14 +184,13 @@ func (s *scheduler) endAttempt(ctx context.Context, f *function, end actionEnd) 
 			return nil, s.db.endJob(tx, d, state, end.value, nil)
 		}
 		j := &d.Value
-		wait, again := retry.after(j.Attempts, end.err, random)
 		if again && !j.CancelRequested {
 			j.State, j.At, j.Error = JobPending, x.start.Add(wait).UTC(), jobError(end.err)
 			state = j.State
 			if err := x.lowerMark(j.Function, j.At); err != nil {
 				return nil, err
 			}
-			return nil, putSystem(tx, jobs, d)
+			return nil, s.db.putJob(tx, d)
 		}
 		state = JobFailed
 		if j.CancelRequested {
@@ -205,27 +205,38 @@ func (s *scheduler) endAttempt(ctx context.Context, f *function, end actionEnd) 
 	return nil
 }
 
+// retries asks a function's policy. One that panics wants no further attempt.
+func (s *scheduler) retries(f *function, end actionEnd) (wait time.Duration, again bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.db.logger.Error("a retry policy panicked", slog.String("function", f.name), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+			wait, again = 0, false
+		}
+	}()
+	return f.retry.after(end.attempt, end.err, s.random())
+}
+
 // interrupt ends the attempts that were under way when the database was last closed, or its process ended. It runs before the
 // first job is begun.
 func (s *scheduler) interrupt() error {
-	const batch = 256
 	for {
-		var running []*Doc[Job]
+		// One at a time: together they may be more than a transaction reads.
 		t, err := s.db.newTxn(s.ctx, nil, false)
 		if err != nil {
 			return err
 		}
-		running, err = s.db.schema.system.byState.Eq(&ReadTx{t}, JobRunning).Limit(batch).Collect()
+		d, err := s.db.schema.system.byState.Eq(&ReadTx{t}, JobRunning).First()
 		t.finish()
-		if err != nil || len(running) == 0 {
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
-		for _, d := range running {
-			end := actionEnd{id: d.ID, attempt: d.Value.Attempts, err: errInterrupted}
-			err := s.endAttempt(s.ctx, s.db.schema.functions[d.Value.Function], end)
-			if err != nil && !errors.Is(err, errNotPending) {
-				return err
-			}
+		end := actionEnd{id: d.ID, attempt: d.Value.Attempts, err: errInterrupted}
+		err = s.endAttempt(s.ctx, s.db.schema.functions[d.Value.Function], end)
+		if err != nil && !errors.Is(err, errNotPending) {
+			return err
 		}
 	}
 }
