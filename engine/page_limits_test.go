@@ -135,6 +135,33 @@ func TestPageThatHasGrown(t *testing.T) {
 	})
 }
 
+// A last page of which items are missing does not say that it is the end of the list; its second half does.
+func TestLastPageThatHasGrown(t *testing.T) {
+	t.Parallel()
+	b := newPagedBank()
+	db := enginetest.Open(t, b.schema)
+	b.openAccounts(t, db, 4)
+	const args = `{"numItems":4,"cursor":null,"maximumRowsRead":4}`
+	p, e := page(t, db, args, "")
+	if !p.IsDone {
+		t.Fatalf("the only page: %+v", p)
+	}
+	for i := range 5 {
+		b.open(t, db, fmt.Sprint("in", i), 1+i)
+	}
+	if p, _ = page(t, db, args, e.Journal); p.Status != engine.PageSplitRequired || p.IsDone {
+		t.Fatalf("a page with items missing: %+v", p)
+	}
+	end := quoted(p.ContinueCursor)
+	second, _ := page(t, db, `{"numItems":4,"cursor":`+quoted(*p.SplitCursor)+`,"endCursor":`+end+`,"maximumRowsRead":4}`, "")
+	if names(second) != "in4 o10 o20 o30" && names(second) != "in3 in4 o10 o20 o30" || !second.IsDone {
+		t.Errorf("its second half: %+v", second)
+	}
+	if rest, _ := page(t, db, `{"numItems":4,"cursor":`+end+`}`, ""); len(rest.Items) > 0 || !rest.IsDone {
+		t.Errorf("behind it: %+v", rest)
+	}
+}
+
 // A page of one document cannot be split, however large it is.
 func TestPageOfOneLargeDocument(t *testing.T) {
 	t.Parallel()

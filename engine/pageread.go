@@ -199,7 +199,8 @@ func (r *pageRead) after(i int) []byte {
 	return []byte(r.keys[i] + "\x00")
 }
 
-func (r *pageRead) done() bool { return bytes.Equal(r.end, r.far()) }
+// done is false for a page that was cut off: what it lacks follows what it has.
+func (r *pageRead) done() bool { return !r.cut && bytes.Equal(r.end, r.far()) }
 
 // status does not depend on whether the end was fixed: a page that is read again gives the same. Nor is a page to be split
 // that ended because its last document took it to the limit, or beyond.
