@@ -40,12 +40,8 @@ func newStepped(migrated func()) (*engine.Schema, *engine.Collection[stepped], [
 	return s, c, []*engine.Index[stepped]{c.AddIndex("byAge", "-age"), c.AddUnique("byName", "name")}
 }
 
-// TestSchemaProgram is the program that TestKillWhileTheSchemaChanges kills; on its own it does nothing.
-func TestSchemaProgram(t *testing.T) {
-	dir := os.Getenv(schemaDir)
-	if dir == "" {
-		t.Skip("the program of another test")
-	}
+// schemaProgram is the program that TestKillWhileTheSchemaChanges kills.
+func schemaProgram(t *testing.T, dir string) {
 	n := 0
 	s, c, _ := newStepped(func() {
 		if n++; n%250 == 0 {
@@ -83,6 +79,10 @@ var done = func() context.Context {
 // A program that is killed again and again while it migrates documents and builds indexes gets there, does not do it all again
 // each time, and leaves nothing half done.
 func TestKillWhileTheSchemaChanges(t *testing.T) {
+	if dir := os.Getenv(schemaDir); dir != "" {
+		schemaProgram(t, dir)
+		return
+	}
 	t.Parallel()
 	dir := t.TempDir()
 	seed := rand.Uint64()
@@ -137,7 +137,7 @@ func TestKillWhileTheSchemaChanges(t *testing.T) {
 // runKilled starts the program, kills it when it has said so many things, and returns the last of them.
 func runKilled(t *testing.T, dir string, lines int) (last string) {
 	t.Helper()
-	program := exec.Command(os.Args[0], "-test.run=^TestSchemaProgram$", "-test.v")
+	program := exec.Command(os.Args[0], "-test.run=^TestKillWhileTheSchemaChanges$", "-test.v")
 	program.Env = append(os.Environ(), schemaDir+"="+dir)
 	out, err := program.StdoutPipe()
 	must(t, err)
