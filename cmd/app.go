@@ -107,6 +107,7 @@ type program struct {
 	stdout, stderr io.Writer
 
 	addr    string
+	metrics string
 	data    string
 	origins []string
 	dev     bool
@@ -155,6 +156,7 @@ func (p *program) command() *cobra.Command {
 		f.StringVar(&p.addr, "addr", defaultAddr, `address to listen on; ":8787" listens on all addresses of this machine`)
 		f.StringVar(&p.data, "data", defaultData, "folder that holds the data")
 		f.StringSliceVar(&p.origins, "allow-origin", nil, `further web origin whose pages may connect, such as "https://app.example.com"`)
+		f.StringVar(&p.metrics, "metrics", "", `address at which Prometheus finds metrics, under /metrics, such as "localhost:9090"; none by default`)
 		f.BoolVar(&p.dev, "dev", false, "send log lines of functions and texts of internal errors to clients")
 	}
 	check := &cobra.Command{

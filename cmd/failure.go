@@ -42,17 +42,17 @@ func oneLine(err error) string {
 const windowsInUse = syscall.Errno(10048)
 
 // explainListen says why a port could not be had, and what to do.
-func explainListen(err error, addr string) error {
+func explainListen(err error, addr, flag string) error {
 	var dns *net.DNSError
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, windowsInUse):
-		return fmt.Errorf("%s is in use by another program; end that one, or choose another address with --addr", addr)
+		return fmt.Errorf("%s is in use by another program; end that one, or choose another address with %s", addr, flag)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("not allowed to listen on %s; choose a port above 1023 with --addr", addr)
+		return fmt.Errorf("not allowed to listen on %s; choose a port above 1023 with %s", addr, flag)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("%s is not an address of this machine; choose another with --addr", addr)
+		return fmt.Errorf("%s is not an address of this machine; choose another with %s", addr, flag)
 	case errors.As(err, &dns):
-		return fmt.Errorf("the host or port of %s is not known; choose another address with --addr", addr)
+		return fmt.Errorf("the host or port of %s is not known; choose another address with %s", addr, flag)
 	}
 	return fmt.Errorf("cannot listen on %s: %w", addr, reason(err))
 }

@@ -16,6 +16,17 @@ func (p *program) checkAddr() error {
 	return nil
 }
 
+// checkMetrics is checkAddr for the address of the metrics.
+func (p *program) checkMetrics() error {
+	if p.metrics == "" {
+		return nil
+	}
+	if _, port, err := net.SplitHostPort(p.metrics); err != nil || port == "" {
+		return misuse(fmt.Sprintf("--metrics %q is not an address; it takes host:port, such as localhost:9090", p.metrics))
+	}
+	return nil
+}
+
 // checkData refuses an empty name, which a shell makes of a variable that is not set.
 func (p *program) checkData() error {
 	if p.data == "" && p.Database.Store == nil {

@@ -117,6 +117,8 @@ func TestFailures(t *testing.T) {
 		"port":            {[]string{"--addr", "127.0.0.1:99999"}, 1, []string{"127.0.0.1:99999"}},
 		"foreign address": {[]string{"--addr", "192.0.2.1:8787"}, 1, []string{"192.0.2.1:8787", "--addr"}},
 		"busy port":       {[]string{"--addr", busy.Addr().String()}, 1, []string{busy.Addr().String() + " is in use", "--addr"}},
+		"metrics":         {[]string{"--metrics", "9090"}, 2, []string{`--metrics "9090"`, "host:port", "notes --help"}},
+		"metrics in use":  {[]string{"--addr", "127.0.0.1:0", "--metrics", busy.Addr().String()}, 1, []string{busy.Addr().String() + " is in use", "--metrics"}},
 		"folder in use":   {[]string{"--data", used}, 1, []string{used + " is in use", "--data"}},
 		"folder is file":  {[]string{"--data", file}, 1, []string{file + " cannot be written to", "--data"}},
 		"folder in file":  {[]string{"--data", filepath.Join(file, "data")}, 1, []string{"cannot be written to", "--data"}},

@@ -19,14 +19,21 @@ const grace = 10 * time.Second
 // serve runs until ctx ends. It takes the port before the data folder: of two starts of the same program by mistake, the
 // second is told about the port without waiting for the folder.
 func (p *program) serve(ctx context.Context) (err error) {
-	if err := errors.Join(p.checkAddr(), p.checkData(), p.checkOrigins()); err != nil {
+	if err := errors.Join(p.checkAddr(), p.checkMetrics(), p.checkData(), p.checkOrigins()); err != nil {
 		return err
 	}
-	listener, err := listen(ctx, p.addr)
+	listener, err := listen(ctx, p.addr, "--addr")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = listener.Close() }() // the HTTP server has closed it by then, unless something below failed
+	scrapes, err := p.listenMetrics(ctx)
+	if err != nil {
+		return err
+	}
+	if scrapes != nil {
+		defer func() { _ = scrapes.Close() }() // as above
+	}
 	db, err := p.open()
 	if err != nil {
 		return err
@@ -57,6 +64,8 @@ func (p *program) serve(ctx context.Context) (err error) {
 		return err
 	}
 	logger := db.Options().Logger
+	metrics := startMetrics(scrapes, db, logger)
+	defer metrics.close()
 	server := &http.Server{
 		Handler:           limitBodies(routes),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -109,12 +118,12 @@ func shutdown(server *http.Server, calls *subscriptions.Server, logger *slog.Log
 	}
 }
 
-// listen opens the port. The error is a line for a person.
-func listen(ctx context.Context, addr string) (net.Listener, error) {
+// listen opens the port that a flag says. The error is a line for a person.
+func listen(ctx context.Context, addr, flag string) (net.Listener, error) {
 	var config net.ListenConfig
 	l, err := config.Listen(ctx, "tcp", addr)
 	if err != nil {
-		return nil, explainListen(err, addr)
+		return nil, explainListen(err, addr, flag)
 	}
 	return l, nil
 }

@@ -15,7 +15,7 @@ import (
 // change of the architecture, to be decided and not worked round.
 var lattice = map[string][]string{
 	"clientjs":                       nil,
-	"cmd":                            {"authmod", "clientjs", "engine", "engine/storage", "engine/storage/badgerstore", "subscriptions"},
+	"cmd":                            {"authmod", "clientjs", "engine", "engine/promengine", "engine/storage", "engine/storage/badgerstore", "subscriptions"},
 	"cmd/mimosa":                     {"authmod", "authmod/password", "cmd", "engine", "triggers"},
 	"authmod":                        {"engine", "triggers"},
 	"authmod/password":               {"authmod", "engine"},
@@ -48,7 +48,7 @@ var confined = map[string][]string{
 	"github.com/invopop/jsonschema":            {"engine"},
 	"github.com/santhosh-tekuri/jsonschema/v6": {"engine/internal/doctype"},
 	"github.com/tidwall/btree":                 {"engine", "engine/storage/memstore"},
-	"github.com/prometheus/client_golang":      {"engine/promengine"},
+	"github.com/prometheus/client_golang":      {"cmd", "engine/promengine"},
 	"github.com/spf13/cobra":                   {"cmd"},
 	"github.com/robfig/cron/v3":                {"engine"},
 	"github.com/golang-jwt/jwt/v5":             {"authmod"},
