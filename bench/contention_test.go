@@ -17,7 +17,7 @@ func counterDB(b *testing.B) (*engine.DB, *engine.Collection[tally], []engine.ID
 	s := engine.NewSchema()
 	tallies := engine.Define[tally](s, "tallies")
 	tallies.AddUnique("byRoom", "room")
-	db, err := engine.Open(s, engine.Options{Dir: b.TempDir()})
+	db, err := engine.Open(s, engine.Options{Dir: b.TempDir(), Limits: engine.Limits{FunctionTime: time.Minute}})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -38,11 +38,12 @@ type DB struct {
 
 	seal *seal // of cursors and journals
 
-	life   context.Context // ends with Close
-	end    context.CancelFunc
-	calls  sync.WaitGroup // running calls and maintenance
-	state  sync.RWMutex   // guards closed against calls that begin
-	closed bool
+	life    context.Context // ends with Close
+	end     context.CancelFunc
+	callers callers
+	calls   sync.WaitGroup // running calls and maintenance
+	state   sync.RWMutex   // guards closed against calls that begin
+	closed  bool
 
 	pending []string // migrations that Options.Maintenance has put off; not changed after Open
 
@@ -156,6 +157,7 @@ func (db *DB) Close() error {
 	db.closed = true
 	db.state.Unlock()
 	db.end()
+	db.callers.end()
 	db.calls.Wait()
 	db.workers.close()
 	db.committer.close()
@@ -182,9 +184,9 @@ func (db *DB) enter(ctx context.Context) (_ context.Context, leave func(), err e
 		return nil, nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(db.life, func() { cancel(ErrClosed) })
+	c := db.callers.add(cancel)
 	return ctx, func() {
-		stop()
+		db.callers.remove(c)
 		cancel(nil)
 		db.calls.Done()
 	}, nil
