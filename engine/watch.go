@@ -33,6 +33,9 @@ type watches struct {
 // window bounds the log. A watch of an evaluation from before it fires at once.
 type window struct{ groups, keys int }
 
+// keysAtOnce is for how many touched keys publish looks before it lets others have the lock.
+const keysAtOnce = 512
+
 var watchWindow = window{groups: 8 << 10, keys: 1 << 20}
 
 func newWatches(head Timestamp, seed uint64) *watches {
@@ -113,11 +116,19 @@ func (db *DB) OnPublish(fn func(Timestamp)) (stop func()) {
 // publish is the committer's news.
 func (ws *watches) publish(news []publication) {
 	ws.mu.Lock()
-	hit := map[*Watch]struct{}{}
+	// First into the log: whoever registers while the lock is let go finds it there.
 	for _, p := range news {
 		ws.log = append(ws.log, p)
 		ws.logKeys += len(p.touched)
+	}
+	hit := map[*Watch]struct{}{}
+	looked := 0
+	for _, p := range news {
 		for _, k := range p.touched {
+			if looked++; looked%keysAtOnce == 0 {
+				ws.mu.Unlock()
+				ws.mu.Lock()
+			}
 			ws.index.Touch([]byte(k), func(w *Watch) bool {
 				if w.after < p.ts {
 					hit[w] = struct{}{}

@@ -362,3 +362,44 @@ func TestOnPublish(t *testing.T) {
 		t.Errorf("order %s", got)
 	}
 }
+
+// Whoever registers while a large publication is under way is told of it, whether it comes before the key that it read is
+// looked at or after.
+func TestWatchDuringALargePublication(t *testing.T) {
+	t.Parallel()
+	b := newWatchedBank()
+	engine.Mutation(b.schema, "bank:fill", func(tx *engine.Tx, _ struct{}) (int, error) {
+		for i := range 4000 {
+			if _, err := b.accounts.Insert(tx, account{Owner: fmt.Sprint(i), Balance: i % 2}); err != nil {
+				return 0, err
+			}
+		}
+		return 0, nil
+	})
+	db := enginetest.Open(t, b.schema, func(o *engine.Options) { o.Limits = patient })
+	e := evaluate(t, db, "bank:range", `{"from":0,"to":1}`)
+	var fired, registered atomic.Int64
+	watch := func() {
+		registered.Add(1)
+		db.Watch(e, func() { fired.Add(1) })
+	}
+	watch() // before it
+	committed := make(chan struct{})
+	var others sync.WaitGroup
+	for range 2 {
+		others.Go(func() {
+			<-committed // it is going to be published now
+			for range 500 {
+				watch()
+			}
+		})
+	}
+	call := engine.Call{Function: "bank:fill", Committed: func(engine.Timestamp) { close(committed) }}
+	if _, err := db.RunMutation(context.Background(), call); err != nil {
+		t.Fatal(err)
+	}
+	others.Wait()
+	if f, r := fired.Load(), registered.Load(); f != r || r != 1001 {
+		t.Errorf("of %d watches, %d were told", r, f)
+	}
+}
