@@ -86,6 +86,7 @@ type migrationRow struct {
 	Finished   time.Time `json:"finished,omitzero"`
 	Documents  int64     `json:"documents"`
 	After      []byte    `json:"after,omitempty"` // the last document that is done
+	Last       []byte    `json:"last,omitempty"`  // the last one to do: later ones were made as they should be
 }
 
 var catalogKey = []byte{spaceMeta, 'c'}

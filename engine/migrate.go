@@ -31,6 +31,8 @@ type migration struct {
 // in doc.Value is stored in its place, if it differs or if the document as it stands breaks its schema; members that T does
 // not know are gone then. It is an update like any other: validated, with triggers (whose view of the document before is that of
 // doc), with indexes. fn may write other documents too, and may delete or update this one itself, which is then left at that.
+// Documents that are made while Open migrates are as they should be: no migration that has begun, or waits for another, takes
+// them up.
 // While Open runs, a query on an index that is not built yet fails with ErrIndexNotReady.
 //
 // Migrations run in the order of registration. Those of one collection that follow one another are run as one: a document goes
@@ -130,6 +132,9 @@ const migrateBatch = 128
 
 // migrate runs migrations, those of one collection that follow one another together.
 func (db *DB) migrate(ctx context.Context, pending []*migration) error {
+	if err := db.beginMigrations(ctx, pending); err != nil {
+		return err
+	}
 	for len(pending) > 0 {
 		n := 1
 		for n < len(pending) && pending[n].coll == pending[0].coll {
@@ -141,6 +146,36 @@ func (db *DB) migrate(ctx context.Context, pending []*migration) error {
 		pending = pending[n:]
 	}
 	return nil
+}
+
+// beginMigrations records, before the first of them runs, up to where each has to go.
+func (db *DB) beginMigrations(ctx context.Context, pending []*migration) error {
+	if len(pending) == 0 {
+		return nil
+	}
+	_, err := db.background(ctx, func(t *txn, _ int) error {
+		for _, m := range pending {
+			row := &migrationRow{Collection: m.coll.name, Started: t.start}
+			if ok, err := t.getJSON(migrationKey(m.name), row); err != nil {
+				return err
+			} else if ok && (len(row.Last) > 0 || !row.Finished.IsZero()) {
+				continue
+			}
+			lo, hi := documentRange(m.coll.tag)
+			row.Last = lo // below all documents
+			err := t.scan(t.mine.Copy(), lo, hi, true, func(key string, _ []byte) (bool, error) {
+				row.Last = []byte(key)
+				return false, nil
+			})
+			if err != nil && !errors.Is(err, errStopped) {
+				return err
+			}
+			t.setJSON(migrationKey(m.name), row)
+			t.touched = append(t.touched, migrationKey(m.name))
+		}
+		return nil
+	})
+	return err
 }
 
 // migrateCollection runs migrations of one collection to their end.
@@ -160,6 +195,8 @@ func (db *DB) migrateCollection(ctx context.Context, group []*migration) error {
 		case errors.As(err, &limit) && size > 1:
 			size /= 2 // fewer documents may be within it
 			continue
+		case errors.As(err, &limit): // it may be that of the transaction, which no document has met by itself
+			return fmt.Errorf("engine: migrations %q of %s: %w", names, group[0].coll.name, err)
 		case err != nil:
 			return err
 		}
@@ -184,22 +221,24 @@ func (db *DB) migrateDocuments(ctx context.Context, group []*migration, size int
 	var out atomic.Pointer[outcome] // a run whose time was up may still be under way
 	_, err = db.transact(ctx, nil, nil, func(t *txn) ([]byte, error) {
 		rows := make([]*migrationRow, len(group))
-		lo, hi := documentRange(group[0].coll.tag)
-		var from []byte
+		var from, last []byte
 		for i, m := range group {
-			rows[i] = &migrationRow{Collection: m.coll.name}
-			if ok, err := t.getJSON(migrationKey(m.name), rows[i]); err != nil {
+			rows[i] = new(migrationRow)
+			if _, err := t.getJSON(migrationKey(m.name), rows[i]); err != nil {
 				return nil, err
-			} else if !ok {
-				rows[i].Started = t.start
 			}
 			if i == 0 || string(rows[i].After) < string(from) {
 				from = rows[i].After
 			}
+			if i == 0 || string(rows[i].Last) > string(last) {
+				last = rows[i].Last
+			}
 		}
+		lo, _ := documentRange(group[0].coll.tag)
 		if len(from) > 0 {
 			lo = append(bytes.Clone(from), 0)
 		}
+		hi := append(bytes.Clone(last), 0)
 		keys := make([]string, 0, size)
 		err := t.scan(t.mine, lo, hi, false, func(key string, _ []byte) (bool, error) {
 			if len(keys) == size {
@@ -215,7 +254,7 @@ func (db *DB) migrateDocuments(ctx context.Context, group []*migration, size int
 		for _, key := range keys {
 			var todo []*migration
 			for i, m := range group {
-				if rows[i].Finished.IsZero() && key > string(rows[i].After) {
+				if rows[i].Finished.IsZero() && key > string(rows[i].After) && key <= string(rows[i].Last) {
 					todo = append(todo, m)
 					rows[i].Documents++
 				}
@@ -232,7 +271,7 @@ func (db *DB) migrateDocuments(ctx context.Context, group []*migration, size int
 				rows[i].After = []byte(max(keys[n-1], string(rows[i].After)))
 			}
 			if done {
-				rows[i].Finished, rows[i].After = t.start, nil
+				rows[i].Finished, rows[i].After, rows[i].Last = t.start, nil, nil
 			}
 			t.setJSON(migrationKey(m.name), rows[i])
 			t.touched = append(t.touched, migrationKey(m.name))

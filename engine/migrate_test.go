@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mimosadb/mimosa/engine"
 	"github.com/mimosadb/mimosa/engine/enginetest"
@@ -475,4 +476,64 @@ func TestRestoreBeforeMigrations(t *testing.T) {
 	}
 	must(t, db.Check(t.Context()))
 	must(t, db.Close())
+}
+
+// Documents that a migration makes in its own collection are made as they are to be: no batch takes them up.
+func TestMigrationThatAddsToItsCollection(t *testing.T) {
+	t.Parallel()
+	const n = 300 // some batches
+	shared := oldContacts(t, n, memstore.Options{})
+	for interrupted := range 2 {
+		c := newContacts()
+		calls := 0
+		engine.Migrate(c.schema, c.all, "twins", func(tx *engine.Tx, d *engine.Doc[contactV2], stored json.RawMessage) error {
+			if calls++; calls > 3*n {
+				return errors.New("this does not end")
+			}
+			if interrupted == 0 && calls > n/2 {
+				return errors.New("interrupted")
+			}
+			if err := split(tx, d, stored); err != nil {
+				return err
+			}
+			return second(c.all.Insert(tx, contactV2{First: d.Value.First, Last: "twin of " + d.Value.Last, Age: d.Value.Age}))
+		})
+		err := reopen(t, shared, c.schema, func(db *engine.DB) {
+			view(t, db, func(r *engine.ReadTx) error {
+				if got, err := c.all.All(r).Count(); err != nil || got != 2*n {
+					t.Errorf("%d documents (%v), want each and its twin: %d", got, err, 2*n)
+				}
+				return nil
+			})
+			infos, err := db.Migrations(t.Context())
+			must(t, err)
+			if infos[0].Documents != n {
+				t.Errorf("the migration has gone through %d documents, want %d", infos[0].Documents, n)
+			}
+		})
+		if interrupted == 0 && (err == nil || !strings.Contains(err.Error(), "interrupted")) {
+			t.Fatalf("the first time: %v", err)
+		}
+		if interrupted == 1 {
+			must(t, err)
+		}
+	}
+}
+
+// A migration whose single document takes too long is named by the error.
+func TestMigrationThatTakesTooLong(t *testing.T) {
+	t.Parallel()
+	shared := oldContacts(t, 3, memstore.Options{})
+	c := newContacts()
+	stop := make(chan struct{})
+	t.Cleanup(func() { close(stop) })
+	engine.Migrate(c.schema, c.all, "endless", func(*engine.Tx, *engine.Doc[contactV2], json.RawMessage) error {
+		<-stop
+		return nil
+	})
+	err := reopen(t, shared, c.schema, nil, func(o *engine.Options) { o.Limits.FunctionTime = 20 * time.Millisecond })
+	var limit *engine.LimitError
+	if !errors.As(err, &limit) || limit.Limit != "FunctionTime" || !strings.Contains(err.Error(), `"endless"`) {
+		t.Errorf("got %v, want the limit and the migration", err)
+	}
 }
