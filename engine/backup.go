@@ -42,8 +42,8 @@ type BackupInfo struct {
 	Documents, Deleted, Sessions int64
 	// Bytes is its size.
 	Bytes int64
-	// Unmarked says that the disk of the database was too full to note that there is this backup: it is whole, but no incremental
-	// one can follow it. Only Backup tells; the file does not say it.
+	// Unmarked says that the database could not note that there is this backup, as its disk was too full or a commit had failed:
+	// the backup is whole, but no incremental one can follow it. Only Backup tells; the file does not say it.
 	Unmarked bool
 }
 
@@ -53,7 +53,7 @@ type BackupInfo struct {
 //
 // What was written is a backup if and only if Backup returned without an error: then, too, the log since its timestamp begins to
 // be kept for the next incremental one, see Options.BackupWindow. w is neither synced nor closed. Backups may run beside one another.
-// A full disk, on which mutations are refused, is no obstacle: see BackupInfo.Unmarked.
+// A full disk, on which mutations are refused, and a commit that has failed are no obstacle: see BackupInfo.Unmarked.
 //
 // It ends with ctx, and with ErrClosed when the database is closed. Errors: ErrBackupBase; what w failed with.
 func (db *DB) Backup(ctx context.Context, w io.Writer, o BackupOptions) (BackupInfo, error) {
@@ -67,8 +67,8 @@ func (db *DB) Backup(ctx context.Context, w io.Writer, o BackupOptions) (BackupI
 		return BackupInfo{}, err
 	}
 	defer release()
-	history, err := db.backupHistory(ctx, 0)
-	if err != nil && !errors.Is(err, storage.ErrFull) { // a history that cannot be noted has its name in this one backup
+	database, _, err := db.noted(ctx, 0)
+	if err != nil {
 		return BackupInfo{}, err
 	}
 	t, err := db.newTxn(ctx, nil, false)
@@ -77,7 +77,7 @@ func (db *DB) Backup(ctx context.Context, w io.Writer, o BackupOptions) (BackupI
 	}
 	defer t.finish()
 	r := backupRun{db: db, ctx: ctx, snap: t.snap}
-	r.info = BackupInfo{At: t.snap.Timestamp(), Since: o.Since, Database: history.Database, Taken: db.clock().UTC()}
+	r.info = BackupInfo{At: t.snap.Timestamp(), Since: o.Since, Database: database, Taken: db.clock().UTC()}
 	if err := r.write(w); err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
@@ -119,10 +119,8 @@ func (r *backupRun) write(w io.Writer) error {
 		return err
 	}
 	// The mark comes first: a backup that is whole can be followed by an incremental one.
-	switch _, err := r.db.backupHistory(r.ctx, r.info.At); {
-	case errors.Is(err, storage.ErrFull):
-		r.info.Unmarked = true
-	case err != nil:
+	_, marked, err := r.db.noted(r.ctx, r.info.At)
+	if r.info.Unmarked = !marked; err != nil {
 		return err
 	}
 	if _, err := r.file.Close(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -93,10 +94,11 @@ func (b *backups) logFloor(floor Timestamp) Timestamp {
 	return floor
 }
 
-func (b *backups) set(marks []Timestamp) {
+// add remembers marks. Backups that end at once come here in any order, so that what one has recorded lacks others'.
+func (b *backups) add(marks []Timestamp) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.marks = marks
+	b.marks = b.kept(slices.Concat(b.marks, marks))
 }
 
 // loadBackups reads the marks when the database is opened, and refuses one whose restore was not finished.
@@ -118,7 +120,7 @@ func (db *DB) loadBackups(ctx context.Context, head Timestamp) error {
 	}
 	h, err := decodeHistory(kv.Value)
 	if err == nil {
-		db.backups.set(h.Backups)
+		db.backups.marks = h.Backups // nobody else is there yet; those that have left the window may still be followed
 	}
 	return err
 }
@@ -166,10 +168,37 @@ func (db *DB) backupHistory(ctx context.Context, at Timestamp) (h backupHistory,
 		return h, err
 	}
 	if at > 0 {
-		db.backups.set(h.Backups)
+		db.backups.add(h.Backups)
 	}
 	return h, nil
 }
+
+// noted is backupHistory, which waits where there is no room for mutations, as long as ctx lasts. That nothing can be written at
+// all, since the disk is full or a commit has failed, is no error: then the database's name may be that of this one backup, and
+// there is no mark.
+func (db *DB) noted(ctx context.Context, at Timestamp) (database string, marked bool, err error) {
+	for {
+		h, err := db.backupHistory(ctx, at)
+		switch {
+		case err == nil:
+			return h.Database, at > 0, nil
+		case errors.Is(err, storage.ErrFull), errors.Is(err, ErrFailed):
+			if h.Database == "" {
+				id := db.newGroupID()
+				h.Database = hex.EncodeToString(id[:])
+			}
+			return h.Database, false, nil
+		case !errors.Is(err, ErrBusy):
+			return "", false, err
+		}
+		if err := pause(ctx, busyPause); err != nil {
+			return "", false, err
+		}
+	}
+}
+
+// busyPause is between two tries of what has time.
+const busyPause = 100 * time.Millisecond
 
 // kept returns the marks that are worth keeping, ascending.
 func (b *backups) kept(marks []Timestamp) []Timestamp {

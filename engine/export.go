@@ -49,7 +49,10 @@ func (db *DB) Export(ctx context.Context, collection string, w io.Writer) (Expor
 				err = context.Cause(ctx)
 			}
 			if err == nil {
-				_, err = out.Write(append(kv.Value, '\n'))
+				_, err = out.Write(kv.Value) // which is not ours to append to
+			}
+			if err == nil {
+				err = out.WriteByte('\n')
 			}
 			if err != nil {
 				return info, fmt.Errorf("engine: export of %s: %w", c.name, err)
