@@ -209,7 +209,8 @@ func (s *scheduler) endAttempt(ctx context.Context, f *function, end actionEnd) 
 func (s *scheduler) retries(f *function, end actionEnd) (wait time.Duration, again bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.db.logger.Error("a retry policy panicked", slog.String("function", f.name), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+			s.db.logger.Error("a retry policy panicked",
+				slog.String("function", f.name), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 			wait, again = 0, false
 		}
 	}()

@@ -44,8 +44,8 @@ const (
 // Page is one page of a list, in the shape that the convex client reads.
 type Page[T any] struct {
 	Items []T `json:"page"`
-	// IsDone says that nothing follows the page: it reaches to the end of the range, and is not SplitRequired. The page after one that is not done may be
-	// empty nevertheless, where Filter drops what follows, or where that has gone since.
+	// IsDone says that nothing follows the page: it reaches to the end of the range, and is not SplitRequired. The page after one
+	// that is not done may be empty nevertheless, where Filter drops what follows, or where that has gone since.
 	IsDone bool `json:"isDone"`
 	// ContinueCursor is where the page ends and the next one begins.
 	ContinueCursor string `json:"continueCursor"`

@@ -25,9 +25,10 @@ func (c *ActionCtx) schedule(fn func(*Tx) error) error { return c.db.Update(c.ct
 // so exactly once, over restarts and crashes. The job is a document (see [Job]) of the transaction of s: where that fails, or the
 // part of it under Tx.Nested, nothing is scheduled. A delay of zero or less means at once, after the commit.
 //
-// Nothing is waited for: what becomes of the job is in its document, with results of up to 256 KiB. An error or a panic of the function undoes what it wrote and
-// marks the job failed; it is run again only where it was not to blame, as after code busy. Jobs of one function are begun in the
-// order in which they are due, but many run at the same time, so that they may take effect in another.
+// Nothing is waited for: what becomes of the job is in its document, with results of up to 256 KiB. An error or a panic of the
+// function undoes what it wrote and marks the job failed; it is run again only where it was not to blame, as after code busy. Jobs
+// of one function are begun in the order in which they are due, but many run at the same time, so that they may take effect in
+// another.
 //
 // Errors: code invalid for arguments that break their schema and for a delay of more than 100 years; a LimitError for arguments of
 // more than 512 KiB; those of Collection.Insert. Every job counts as a document written.
