@@ -14,7 +14,7 @@ const (
 	// keepVersions is how long versions are kept when little is written, and keepBytes how much may be written before they go
 	// earlier, so that the size on disk depends on what is stored and not on how fast it changes.
 	keepVersions = 10 * time.Second
-	keepBytes    = 32 << 20
+	keepBytes    = 8 << 20
 	// keepAtLeast is how long they are kept however much is written.
 	keepAtLeast = 2 * time.Second
 

@@ -19,8 +19,8 @@ func TestRetentionFloor(t *testing.T) {
 		kept   time.Duration
 	}{
 		{"nothing", 0, 10 * time.Second},
-		{"little", 1 * mib, 10 * time.Second},
-		{"much", 8 * mib, 4 * time.Second},
+		{"little", mib / 2, 10 * time.Second},
+		{"much", 2 * mib, 4 * time.Second},
 		{"very much", 100 * mib, 2 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -67,8 +67,10 @@ const (
 	// memTableSize is what is kept in memory before it becomes a table. It also bounds a group: Badger takes 15 % of it in one
 	// transaction. Twice this size is what a write-ahead log occupies, sparsely.
 	memTableSize = 16 << 20
-	// levelZeroTables is how many tables, each of what was in memory once, Badger lets come together before it merges them.
-	levelZeroTables = 4
+	// levelZeroTables is how many tables, each of what was in memory once, Badger lets come together before it merges them. Each
+	// is as large as memory, and most of what is in it is there once more below: with four of them a database of 64 MiB that is
+	// overwritten takes three times its size, and with one less than twice.
+	levelZeroTables = 1
 	// valueThreshold is the size from which Badger moves a value out of the tree into a file that it never reclaims by
 	// itself. It is the largest that Badger allows, and every stored value stays below it.
 	valueThreshold = 1 << 20
