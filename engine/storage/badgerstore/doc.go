@@ -49,6 +49,9 @@
 //     and never has to be collected.
 //   - Memory tables of 16 MiB, two of them, no caches, no compression: some 30 MB at rest. A transaction is bounded by
 //     15 % of a memory table, 2.4 MiB or 26,214 entries; [Store.Budget] is what is left of that for a caller.
+//   - One table on the uppermost level is merged down at once. Most of it is there once more below: with the usual four, the
+//     folder takes 2.3 times what is alive rather than 1.6, where 66 MiB of it are overwritten without a pause. Commits are as
+//     fast either way.
 //
 // # Rows
 //

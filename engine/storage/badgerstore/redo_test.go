@@ -34,7 +34,8 @@ func TestStoreByParts(t *testing.T) {
 				}
 				return s, err
 			},
-			Clock: clock,
+			Clock:      clock,
+			LargeBytes: 8 << 20, // TestStore goes to the bounds
 		}
 	})
 }

@@ -101,6 +101,10 @@ func testLargeGroups(t *testing.T, h Harness) {
 	}
 	writes, bytes := l.LargeBudget()
 	bytes = min(bytes, 64<<20)
+	if h.LargeBytes > 0 {
+		writes = int(int64(writes) * h.LargeBytes / bytes)
+		bytes = h.LargeBytes
+	}
 	before := commit(t, s, "a=1", "b=1", "c=1")
 	pinned := at(t, s, before)
 	for _, c := range []struct {

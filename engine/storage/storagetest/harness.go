@@ -14,6 +14,9 @@ type Harness struct {
 	Open func() (storage.Store, error)
 	// OpenSecond opens a further handle on the database while others are open. Nil for a store with one writer.
 	OpenSecond func() (storage.Store, error)
+	// LargeBytes makes the large groups that the suite commits smaller, in bytes and writes alike. When zero they are as large as
+	// the store takes them, and at most 64 MiB.
+	LargeBytes int64
 	// Clock is the clock that the store was given. The suite sets it.
 	Clock *Clock
 }
