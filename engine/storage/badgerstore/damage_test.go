@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dgraph-io/badger/v4"
 
 	"github.com/mimosadb/mimosa/engine/storage"
 	"github.com/mimosadb/mimosa/engine/storage/badgerstore"
@@ -70,17 +73,17 @@ func copyFolder(t *testing.T, from, to string, only ...string) {
 	if len(only) == 0 {
 		only = []string{"*"}
 	}
-	for _, pattern := range only {
-		paths, err := filepath.Glob(filepath.Join(from, pattern))
-		if err != nil {
-			t.Fatal(err)
+	// Badger may be merging tables. A kill leaves the folder as it is at one moment; so does a copy, if the list
+	// of tables has not changed while it was made.
+	for {
+		before := readFiles(t, from, badger.ManifestFilename)
+		files := readFiles(t, from, only...)
+		after := readFiles(t, from, badger.ManifestFilename)
+		if files == nil || !maps.EqualFunc(before, after, bytes.Equal) {
+			continue
 		}
-		for _, path := range paths {
-			b, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			copied := filepath.Join(to, filepath.Base(path))
+		for name, b := range files {
+			copied := filepath.Join(to, name)
 			if err := os.WriteFile(copied, bytes.TrimRight(b, "\x00"), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -88,7 +91,31 @@ func copyFolder(t *testing.T, from, to string, only ...string) {
 				t.Fatal(err)
 			}
 		}
+		return
 	}
+}
+
+// readFiles reads the files of a folder by patterns; nil when one vanished meanwhile.
+func readFiles(t *testing.T, dir string, patterns ...string) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	for _, pattern := range patterns {
+		paths, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			b, err := os.ReadFile(path)
+			if errors.Is(err, os.ErrNotExist) {
+				return nil
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			files[filepath.Base(path)] = b
+		}
+	}
+	return files
 }
 
 // damage flips a bit of the first occurrence of some bytes in the files of a pattern.
