@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/mimosadb/mimosa/engine"
 	"github.com/mimosadb/mimosa/engine/storage/badgerstore"
@@ -301,26 +300,4 @@ func BenchmarkList1000(b *testing.B) {
 			}
 		})
 	}
-}
-
-// The largest mutation: 16,000 documents, each with two index entries and a unique check. "function" is the time of the
-// function alone, which has one second.
-func BenchmarkLargeMutation(b *testing.B) {
-	g := newBank()
-	db, _ := openBench(b, g.schema)
-	var inside time.Duration
-	b.ReportAllocs()
-	for n := range b.N {
-		update(b, db, func(tx *engine.Tx) error {
-			began := time.Now()
-			for i := range 16_000 {
-				if _, err := g.accounts.Insert(tx, account{Owner: fmt.Sprintf("%06d/%d", i*7919%16_000, n), Balance: i, Note: benchText}); err != nil {
-					return err
-				}
-			}
-			inside += time.Since(began)
-			return nil
-		})
-	}
-	b.ReportMetric(inside.Seconds()/float64(b.N), "function-s/op")
 }
