@@ -60,8 +60,9 @@ func TestLimits(t *testing.T) {
 		for _, ignore := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, "/", ignore), func(t *testing.T) {
 				t.Parallel()
-				b := newBank()
-				db := enginetest.Open(t, b.schema, func(o *engine.Options) { c.limits.FunctionTime = 10 * time.Second; o.Limits = c.limits })
+				b, limits := newBank(), c.limits
+				limits.FunctionTime = 10 * time.Second
+				db := enginetest.Open(t, b.schema, func(o *engine.Options) { o.Limits = limits })
 				for i := range 12 {
 					b.open(t, db, fmt.Sprint("o", i), i)
 				}
