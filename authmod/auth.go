@@ -1,7 +1,7 @@
 package authmod
 
 import (
-	"encoding/json"
+	"os"
 	"reflect"
 	"time"
 
@@ -25,11 +25,21 @@ type Options struct {
 	IdleTTL time.Duration
 	// KeySecret encrypts the signing keys in the database, with AES-256-GCM. It is at least 32 bytes, from a random source,
 	// and kept outside the database. Without it, whoever can read the database's files can sign access tokens. Keys stored
-	// before it was set are encrypted at the next Open; from then on it is needed.
+	// before it was set are encrypted at the next Open; from then on it is needed. Where it is nil, it is what the environment
+	// variable MIMOSA_AUTH_SECRET holds, if anything. One-time codes are hashed under it too.
 	KeySecret []byte
 	// OnSignIn runs in the transaction of every sign-in that makes a session, sign-ups included, after everything else in
 	// it. An error undoes the whole. Refreshing a token is not a sign-in.
 	OnSignIn func(tx *engine.Tx, in *SignInInfo) error
+	// BeforeSession may refuse a session, such as that of somebody who is banned: it runs in the transaction of every sign-in,
+	// when account and user are there and the session is not. Its error undoes the whole and reaches the client, if it was
+	// made by engine.Errorf. It says nothing about sessions that are there: RevokeSessions ends those.
+	BeforeSession func(tx *engine.Tx, in *SignInInfo) error
+	// CustomClaims adds claims to a session's access tokens, for other services to read, and for Identity.Claims. It runs in
+	// the transaction of each sign-in and of each refresh, so what it reads is as old as the token. Names that this package
+	// uses itself are refused; all claims together have at most 4 KiB as JSON. Where the claims of a refreshed token are
+	// others than before, live queries that read the identity run again.
+	CustomClaims func(r engine.Reader, user, session string) (map[string]any, error)
 }
 
 const (
@@ -37,6 +47,8 @@ const (
 	defaultAccessTTL  = 15 * time.Minute
 	defaultSessionTTL = 90 * 24 * time.Hour
 	defaultIdleTTL    = 30 * 24 * time.Hour
+
+	secretVariable = "MIMOSA_AUTH_SECRET"
 )
 
 // Auth is a schema's authentication. It is safe for concurrent use.
@@ -54,61 +66,27 @@ type Auth struct {
 	keys     *keyring
 }
 
-// users is what this package does with the application's users, without their type.
-type users interface {
-	goType() reflect.Type
-	shape() any // *engine.Shape of it
-	plainProfile() Profile
-	insert(tx *engine.Tx, doc json.RawMessage) (string, error)
-}
-
-type usersOf[T any, P userPtr[T]] struct {
-	c *engine.Collection[T]
-	s *engine.Shape[T]
-}
-
-func (u usersOf[T, P]) goType() reflect.Type { return reflect.TypeFor[T]() }
-func (u usersOf[T, P]) shape() any           { return u.s }
-
-func (u usersOf[T, P]) insert(tx *engine.Tx, doc json.RawMessage) (string, error) {
-	if doc == nil {
-		return "", errNoDocument
-	}
-	v, err := u.s.Decode(doc)
-	if err != nil {
-		return "", err
-	}
-	id, err := u.c.Insert(tx, v)
-	return string(id), err
-}
-
-// plainProfile is that of modules without one.
-func (u usersOf[T, P]) plainProfile() Profile {
-	type params struct {
-		Email string `json:"email,omitempty"`
-	}
-	return NewProfile(func(p params) (T, error) {
-		var user T
-		P(&user).authFields().Email = p.Email
-		return user, nil
-	})
-}
-
 // The functions of this package. Those below the line are internal.
 const (
 	fnSignIn          = "auth:signIn"
 	fnSignOut         = "auth:signOut"
 	fnIsAuthenticated = "auth:isAuthenticated"
+	fnSessions        = "auth:sessions"
+	fnRevokeSession   = "auth:revokeSession"
+	fnRevokeOthers    = "auth:revokeOtherSessions"
+	fnAccounts        = "auth:accounts"
+	fnUnlink          = "auth:unlink"
 
 	fnComplete = "auth:complete"
 	fnRefresh  = "auth:refresh"
 	fnEnd      = "auth:end"
+	fnPrune    = "auth:prune"
 )
 
 type attachKey struct{}
 
-// New gives a schema its sign-in: the actions auth:signIn and auth:signOut, the query auth:isAuthenticated, and the
-// collections authAccounts, authSessions, authRefreshTokens and authKeys. users is the application's own collection, whose
+// New gives a schema its sign-in: the actions auth:signIn and auth:signOut, the queries auth:isAuthenticated, auth:sessions and
+// auth:accounts, the mutations auth:revokeSession, auth:revokeOtherSessions and auth:unlink, and the collections authAccounts, authSessions, authRefreshTokens and authKeys. users is the application's own collection, whose
 // struct embeds UserFields. It is called once a schema; what is wrong is reported by engine.Open.
 func New[T any, P userPtr[T]](s *engine.Schema, users *engine.Collection[T], o Options) *Auth {
 	a := &Auth{
@@ -185,6 +163,9 @@ func (o Options) withDefaults() Options {
 	span(&o.AccessTTL, defaultAccessTTL)
 	span(&o.SessionTTL, defaultSessionTTL)
 	span(&o.IdleTTL, defaultIdleTTL)
+	if o.KeySecret == nil {
+		o.KeySecret = []byte(os.Getenv(secretVariable))
+	}
 	return o
 }
 
@@ -213,17 +194,4 @@ func (f *forgetting) After(tx *engine.Tx, c engine.Change) error {
 		return nil
 	}
 	return f.auth.forget(tx, c.ID)
-}
-
-// UserID returns the user whom r runs as, as an id of the users collection. When nobody is signed in the error is of code
-// unauthenticated.
-func UserID[T any](r engine.Reader, users *engine.Collection[T]) (engine.ID[T], error) {
-	who, err := r.Identity()
-	if err != nil {
-		return "", err
-	}
-	if who == nil || who.User == "" {
-		return "", engine.Errorf(engine.CodeUnauthenticated, "nobody is signed in")
-	}
-	return users.ParseID(who.User)
 }

@@ -6,32 +6,43 @@ import (
 	"github.com/mimosadb/mimosa/engine"
 )
 
-// account is one way in which one user signs in: a password, an identity at another service. Account ids are unique within
-// their provider.
-type account struct {
-	Provider          string `json:"provider"`
-	ProviderAccountID string `json:"providerAccountId"`
-	User              string `json:"user"`
-	// Secret is whatever the module needs to recognise the person again, such as the hash of a password. Modules must not
-	// put anything here that would open the account by itself.
+// Account is one way in which one user signs in: a password, an identity at another service. Modules make accounts; an
+// application that brings its users from elsewhere inserts them itself, through [Auth.Accounts].
+type Account struct {
+	// Provider is the name of the module that the account belongs to. Ids are unique within it.
+	Provider          string `json:"provider" jsonschema:"minLength=1,maxLength=32"`
+	ProviderAccountID string `json:"providerAccountId" jsonschema:"minLength=1,maxLength=1024"`
+	// User is the id of the user's document.
+	User string `json:"user" jsonschema:"minLength=1"`
+	// Secret is whatever the module needs to recognise the person again, such as the hash of a password. Nothing is kept
+	// here that would open the account by itself. It is for the module: a query must not give it to clients.
 	Secret string `json:"secret,omitempty"`
+	// VerifiedEmail is the normalised e-mail address that whoever signs in by this account has proved to be theirs, empty
+	// when none: by a code that was sent there, or by the word of an identity provider. Accounts are linked by it.
+	VerifiedEmail string `json:"verifiedEmail,omitempty"`
+	// Temporary says that nobody can come back to the account, as with anonymous sign-ins. Its user goes over to the first
+	// account that is not.
+	Temporary bool `json:"temporary,omitempty"`
 	// SignUp is the sign-up that made the account, for as long as it may be sent again.
-	SignUp *signUpRecord `json:"signUp,omitempty"`
+	SignUp *SignUpNote `json:"signUp,omitempty"`
 }
 
-// signUpRecord is what a sign-up leaves behind for a client that does not get its answer: whose key it was and what session it
+// SignUpNote is what a sign-up leaves behind for a client that does not get its answer: whose key it was and what session it
 // made. Tokens are not in it, nor anything of which they could be made.
-type signUpRecord struct {
+type SignUpNote struct {
 	// Key is the hash of the idempotency key.
 	Key     string    `json:"key"`
 	Session string    `json:"session"`
 	Expires time.Time `json:"expires"`
 }
 
-// session is one sign-in on one device. Its document is what tx.Identity reads, so every change of it reruns that device's
+// Session is one sign-in on one device. Its document is what tx.Identity reads, so every change of it reruns that device's
 // live queries; hence nothing is here that changes while the session goes on.
-type session struct {
+type Session struct {
+	// User is the id of the user's document.
 	User string `json:"user"`
+	// Provider is the module that the person signed in by.
+	Provider string `json:"provider,omitempty"`
 	// Ends is the absolute end. No access token and no refresh token of the session is valid beyond it.
 	Ends time.Time `json:"ends"`
 	// Revoked is when it ended before its time: sign-out, a new sign-in in its place, a replayed refresh token.
@@ -63,11 +74,13 @@ type signingKey struct {
 
 // collections are the ones this package defines.
 type collections struct {
-	accounts        *engine.Collection[account]
-	accountsByID    *engine.Index[account]
-	accountsByUser  *engine.Index[account]
-	sessions        *engine.Collection[session]
-	sessionsByUser  *engine.Index[session]
+	accounts        *engine.Collection[Account]
+	accountsByID    *engine.Index[Account]
+	accountsByUser  *engine.Index[Account]
+	accountsByEmail *engine.Index[Account]
+	sessions        *engine.Collection[Session]
+	sessionsByUser  *engine.Index[Session]
+	sessionsByEnd   *engine.Index[Session]
 	tokens          *engine.Collection[refreshToken]
 	tokensByFamily  *engine.Index[refreshToken]
 	tokensBySession *engine.Index[refreshToken]
@@ -77,16 +90,26 @@ type collections struct {
 
 func defineCollections(s *engine.Schema) collections {
 	c := collections{
-		accounts: engine.Define[account](s, "authAccounts"),
-		sessions: engine.Define[session](s, "authSessions"),
+		accounts: engine.Define[Account](s, "authAccounts"),
+		sessions: engine.Define[Session](s, "authSessions"),
 		tokens:   engine.Define[refreshToken](s, "authRefreshTokens"),
 		keys:     engine.Define[signingKey](s, "authKeys"),
 	}
 	c.accountsByID = c.accounts.AddUnique("providerAccount", "provider", "providerAccountId")
 	c.accountsByUser = c.accounts.AddIndex("user", "user")
+	c.accountsByEmail = c.accounts.AddIndex("verifiedEmail", "verifiedEmail")
+	c.sessionsByEnd = c.sessions.AddIndex("ends", "ends")
 	c.sessionsByUser = c.sessions.AddIndex("user", "user", "ends")
 	c.tokensByFamily = c.tokens.AddIndex("family", "family")
 	c.tokensBySession = c.tokens.AddIndex("session", "session")
 	c.keysByPublicKey = c.keys.AddUnique("keyId", "keyId")
 	return c
 }
+
+// Accounts is the collection authAccounts: for triggers, and for bringing users from elsewhere. Whoever inserts an account
+// vouches for its VerifiedEmail, which gives its user every later account of that address.
+func (a *Auth) Accounts() *engine.Collection[Account] { return a.c.accounts }
+
+// Sessions is the collection authSessions, for triggers and reports. To end a session use RevokeSession or RevokeSessions,
+// which take its refresh tokens along.
+func (a *Auth) Sessions() *engine.Collection[Session] { return a.c.sessions }

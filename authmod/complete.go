@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/mimosadb/mimosa/engine"
 )
@@ -23,6 +22,10 @@ const (
 	// lost: see Attempt.Resent. The session gets tokens, and nothing else happens: what a sign-up or a sign-in brings about
 	// has been, OnSignIn included. ErrNoAccount when there is no such session, or none any more.
 	Resume Mode = "resume"
+	// Link gives the account to whoever calls: a signed-in person adds a way to sign in. Their session goes on as it is, and
+	// the answer is Linked's. To link an account that is theirs already does nothing; ErrAccountExists when it is another
+	// user's, code unauthenticated when nobody is signed in.
+	Link Mode = "link"
 )
 
 // Completion is a sign-in that the module has satisfied itself of.
@@ -32,6 +35,14 @@ type Completion struct {
 	AccountID string
 	// User is the document of a new user. Unused when the account exists: a sign-in changes nothing about a user.
 	User NewUser
+	// VerifiedEmail is an address that the person has proved to be theirs in the course of this sign-in: by a code that was
+	// sent there, or by the word of a provider that verifies addresses. It marks account and user as verified, and links: a
+	// new account whose verified address is that of one user's other account becomes that user's, in modes SignUp and Either.
+	// An address that is not verified never links.
+	VerifiedEmail string
+	// Temporary makes an account that nobody can come back to. When its user signs up for another one, that becomes theirs:
+	// they keep their id, and all that they have.
+	Temporary bool
 	// Secret is stored with the account, on creation; when the account exists it replaces what is stored there. Empty
 	// leaves that as it is.
 	Secret string
@@ -54,26 +65,12 @@ var (
 	ErrSecretChanged = errors.New("authmod: the account's secret has changed")
 )
 
-// Account is an account of the attempt's provider.
-type Account struct {
-	ID     string
-	User   string
-	Secret string
-
-	signUp *signUpRecord
-}
-
-// Account looks an account up, in the newest committed state; ErrNoAccount when there is none. What it found may have changed
-// by the time of Complete: see Completion.Expect.
-func (a *Attempt) Account(id string) (*Account, error) {
-	var found *Account
-	err := a.DB().View(a.Context(), func(tx *engine.ReadTx) error {
-		d, err := a.host.auth.c.accountsByID.One(tx, a.host.provider, id)
-		if err == nil {
-			found = &Account{
-				ID: d.Value.ProviderAccountID, User: d.Value.User, Secret: d.Value.Secret, signUp: d.Value.SignUp,
-			}
-		}
+// Account looks an account of the attempt's provider up, in the newest committed state; ErrNoAccount when there is none. What
+// it found may have changed by the time of Complete: see Completion.Expect.
+func (a *Attempt) Account(id string) (*engine.Doc[Account], error) {
+	var found *engine.Doc[Account]
+	err := a.DB().View(a.Context(), func(tx *engine.ReadTx) (err error) {
+		found, err = a.host.auth.c.accountsByID.One(tx, a.host.provider, id)
 		return err
 	})
 	if errors.Is(err, engine.ErrNotFound) {
@@ -90,16 +87,17 @@ func (a *Attempt) Account(id string) (*Account, error) {
 // returns as they are.
 func (a *Attempt) Complete(c Completion) (Answer, error) {
 	switch c.Mode {
-	case SignUp, LogIn, Either, Resume:
+	case SignUp, LogIn, Either, Resume, Link:
 	default:
 		return Answer{}, fmt.Errorf("authmod: completion mode %q", c.Mode)
 	}
 	in := completeArgs{
 		Provider: a.host.provider, Flow: a.flow, Mode: c.Mode, AccountID: c.AccountID, Secret: c.Secret, Expect: c.Expect,
 		Params: c.Params, State: c.State, User: c.User.doc, Key: a.key,
+		VerifiedEmail: NormalizeEmail(c.VerifiedEmail), Temporary: c.Temporary,
 	}
 	var ticket ticket
-	if !c.NoSession {
+	if !c.NoSession && c.Mode != Link {
 		ticket = newTicket()
 		in.Family, in.Hash = ticket.family, ticket.hash
 	}
@@ -118,140 +116,16 @@ func (a *Attempt) Complete(c Completion) (Answer, error) {
 	default:
 		return Answer{}, fmt.Errorf("authmod: completion status %q", out.Status)
 	}
-	if c.NoSession {
+	switch {
+	case c.Mode == Link:
+		return Linked(), nil
+	case c.NoSession:
 		return Started(), nil
 	}
-	token, p, err := a.host.auth.mint(a.DB(), out.User, out.Session, out.Ends)
+	token, p, err := a.host.auth.mint(a.DB(), out.granted)
 	if err != nil {
 		return Answer{}, err
 	}
 	a.SetPrincipal(p)
 	return answer(tokensAnswer{&tokens{token, ticket.secret}}), nil
-}
-
-// completeArgs are the arguments of the internal mutation. Refresh tokens come as hashes.
-type completeArgs struct {
-	Provider  string          `json:"provider"`
-	Flow      string          `json:"flow"`
-	Mode      Mode            `json:"mode"`
-	AccountID string          `json:"accountId"`
-	Secret    string          `json:"secret"`
-	Expect    string          `json:"expect"`
-	Family    string          `json:"family"`
-	Hash      string          `json:"hash"`
-	Key       string          `json:"key"`
-	User      json.RawMessage `json:"user,omitempty"`
-	Params    json.RawMessage `json:"params,omitempty"`
-	State     json.RawMessage `json:"state,omitempty"`
-}
-
-type completed struct {
-	Status  string    `json:"status"`
-	User    string    `json:"user,omitempty"`
-	Session string    `json:"session,omitempty"`
-	Ends    time.Time `json:"ends,omitzero"`
-}
-
-const (
-	statusDone    = "done"
-	statusExists  = "exists"
-	statusMissing = "missing"
-	statusChanged = "changed"
-)
-
-// inTransaction is the body of that mutation: one sign-in, from the account to the session.
-func (a *Auth) inTransaction(tx *engine.Tx, in completeArgs) (completed, error) {
-	module, ok := a.modules[in.Provider]
-	if !ok {
-		return completed{}, fmt.Errorf("authmod: no module %q", in.Provider)
-	}
-	// Whoever called until now, before anything changes that.
-	caller, err := tx.Identity()
-	if err != nil {
-		return completed{}, err
-	}
-	c := Completion{
-		Mode: in.Mode, AccountID: in.AccountID, User: NewUser{doc: in.User}, Secret: in.Secret, Expect: in.Expect,
-		Params: in.Params, State: in.State, NoSession: in.Hash == "",
-	}
-	if j, ok := module.(Joiner); ok {
-		if err := j.Join(tx, &c); err != nil {
-			return completed{}, err
-		}
-	}
-	doc, err := a.c.accountsByID.One(tx, in.Provider, c.AccountID)
-	if err != nil && !errors.Is(err, engine.ErrNotFound) {
-		return completed{}, err
-	}
-	found := err == nil
-	switch {
-	case found && c.Mode == SignUp:
-		return completed{Status: statusExists}, nil
-	case !found && (c.Mode == LogIn || c.Mode == Resume):
-		return completed{Status: statusMissing}, nil
-	case found && c.Expect != "" && c.Expect != doc.Value.Secret:
-		return completed{Status: statusChanged}, nil
-	case c.Mode == Resume:
-		return a.resume(tx, caller, doc, c, in)
-	}
-	info := &SignInInfo{Provider: in.Provider, Flow: in.Flow, NewUser: !found, params: c.Params, shapes: a.shapes}
-	tx.SetLocal(infoKey{}, info)
-	if found {
-		err = a.useAccount(tx, doc, c)
-		info.User = doc.Value.User
-	} else {
-		info.User, err = a.makeAccount(tx, in.Provider, c)
-	}
-	if err != nil {
-		return completed{}, err
-	}
-	out := completed{Status: statusDone, User: info.User}
-	if c.NoSession {
-		return out, nil
-	}
-	if err := a.revokeOf(tx, caller); err != nil {
-		return completed{}, err
-	}
-	if out.Session, out.Ends, err = a.makeSession(tx, info.User, in.Family, in.Hash); err != nil {
-		return completed{}, err
-	}
-	if !found && in.Key != "" {
-		if err := a.recordSignUp(tx, in, c, out); err != nil {
-			return completed{}, err
-		}
-	}
-	if a.options.OnSignIn != nil {
-		if err := a.options.OnSignIn(tx, info); err != nil {
-			return completed{}, err
-		}
-	}
-	return out, nil
-}
-
-// makeAccount makes user and account. The user comes first: its triggers may refuse, and they find neither account nor
-// session yet.
-func (a *Auth) makeAccount(tx *engine.Tx, provider string, c Completion) (user string, err error) {
-	if user, err = a.users.insert(tx, c.User.doc); err != nil {
-		return "", err
-	}
-	_, err = a.c.accounts.Insert(tx, account{
-		Provider: provider, ProviderAccountID: c.AccountID, User: user, Secret: c.Secret,
-	})
-	return user, err
-}
-
-func (a *Auth) useAccount(tx *engine.Tx, doc *engine.Doc[account], c Completion) error {
-	over := doc.Value.SignUp != nil && !tx.Now().Before(doc.Value.SignUp.Expires)
-	if c.Secret == "" && !over {
-		return nil
-	}
-	return a.c.accounts.Patch(tx, doc.ID, func(v *account) error {
-		if c.Secret != "" {
-			v.Secret = c.Secret
-		}
-		if over {
-			v.SignUp = nil
-		}
-		return nil
-	})
 }

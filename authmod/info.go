@@ -14,11 +14,24 @@ type SignInInfo struct {
 	Provider string
 	// Flow is the module's, such as "signUp"; empty for modules with only one.
 	Flow string
+	// AccountID is who signs in, in the provider's words: an e-mail address, a subject.
+	AccountID string
 	// NewUser says that the transaction creates the user.
 	NewUser bool
+	// Linked says that the account is new and its user is not: they proved the same address before, linked it while signed
+	// in, or were a temporary user until now.
+	Linked bool
+	// Upgraded says that they were a temporary user, such as an anonymous one, until now. What the sign-up says is merged into
+	// their document.
+	Upgraded bool
 	// User is the user's document. It is empty while a new user is being created, so in the triggers that its insertion
 	// fires: they are given the document.
 	User string
+	// Previous is the user who called, where that is another than the one who signs in; a temporary user's documents can be
+	// handed over from it. Empty when nobody called.
+	Previous string
+	// Session is the new session's document, for OnSignIn alone; empty before.
+	Session string
 
 	params json.RawMessage
 	shapes map[reflect.Type]any

@@ -125,8 +125,8 @@ func Invalid(issues ...engine.Issue) error {
 	return engine.Errorf(engine.CodeInvalid, "invalid sign-in parameters").WithIssues(issues...)
 }
 
-// Answer is what auth:signIn gives the client. There are three kinds, by which clients decide what to do: made by Redirect,
-// by Started, and by Attempt.Complete or SignedOut.
+// Answer is what auth:signIn gives the client. Clients decide by its kind what to do: those made by
+// Redirect, by Started, by Linked, and by Attempt.Complete or SignedOut.
 type Answer struct{ body json.RawMessage }
 
 type (
@@ -136,6 +136,9 @@ type (
 	}
 	startedAnswer struct {
 		Started bool `json:"started"`
+	}
+	linkedAnswer struct {
+		Linked bool `json:"linked"`
 	}
 	tokensAnswer struct {
 		Tokens *tokens `json:"tokens"`
@@ -160,6 +163,9 @@ func Redirect(url, verifier string) Answer { return answer(redirectAnswer{url, v
 
 // Started says that the sign-in goes on elsewhere, in a mail for instance. Nobody is signed in yet.
 func Started() Answer { return answer(startedAnswer{true}) }
+
+// Linked says that an account was linked to whoever called, whose session goes on.
+func Linked() Answer { return answer(linkedAnswer{true}) }
 
 // SignedOut makes the client forget its tokens.
 func SignedOut() Answer { return answer(tokensAnswer{}) }

@@ -93,10 +93,8 @@ type refreshArgs struct {
 
 type refreshed struct {
 	// Refused says why there are no new tokens; empty when there are.
-	Refused string    `json:"refused,omitempty"`
-	User    string    `json:"user,omitempty"`
-	Session string    `json:"session,omitempty"`
-	Ends    time.Time `json:"ends,omitzero"`
+	Refused string `json:"refused,omitempty"`
+	granted
 }
 
 // Why a refresh token is refused.
@@ -126,12 +124,12 @@ func (a *Auth) exchange(c *engine.ActionCtx, presented string) (Answer, error) {
 		log.InfoContext(c.Context(), "authmod: refresh token refused", "reason", out.Refused, "session", out.Session)
 		return SignedOut(), nil
 	}
-	token, p, err := a.mint(c.DB(), out.User, out.Session, out.Ends)
+	token, p, err := a.mint(c.DB(), out.granted)
 	if err != nil {
 		return Answer{}, err
 	}
 	// A connection that runs as this session goes on for as long as the new token; any other stays who it is.
-	if now := c.Principal(); now != nil && now.Key() == p.Key() {
+	if now, ours := c.Principal().(*principal); ours && now.session == p.session {
 		c.SetPrincipal(p)
 	}
 	return answer(tokensAnswer{&tokens{token, next.secret}}), nil
@@ -147,11 +145,11 @@ func (a *Auth) rotate(tx *engine.Tx, in refreshArgs) (refreshed, error) {
 	if len(family) == 0 {
 		return refreshed{Refused: refusedUnknown}, nil
 	}
-	out := refreshed{Session: family[0].Value.Session}
-	sid := engine.ID[session](out.Session)
+	out := refreshed{granted: granted{Session: family[0].Value.Session}}
+	sid := engine.ID[Session](out.Session)
 	s, err := a.c.sessions.Get(tx, sid)
 	if errors.Is(err, engine.ErrNotFound) {
-		return refreshed{Refused: refusedEnded, Session: out.Session}, nil
+		return refreshed{Refused: refusedEnded, granted: out.granted}, nil
 	}
 	if err != nil {
 		return refreshed{}, err
@@ -177,7 +175,8 @@ func (a *Auth) rotate(tx *engine.Tx, in refreshArgs) (refreshed, error) {
 		return refreshed{}, err
 	}
 	out.User, out.Ends = s.Value.User, s.Value.Ends
-	return out, nil
+	out.granted, err = a.withClaims(tx, out.granted)
+	return out, err
 }
 
 // replayed says whether presenting t now means that two parties hold it: its window is over and what it was exchanged for
@@ -199,7 +198,7 @@ func successorUsed(family []*engine.Doc[refreshToken], id engine.ID[refreshToken
 
 // useToken marks t used, stores its child, and clears away what nothing depends on any more.
 func (a *Auth) useToken(
-	tx *engine.Tx, family []*engine.Doc[refreshToken], t *engine.Doc[refreshToken], s session, next string, now time.Time,
+	tx *engine.Tx, family []*engine.Doc[refreshToken], t *engine.Doc[refreshToken], s Session, next string, now time.Time,
 ) error {
 	if t.Value.Used == nil {
 		used := now.UTC()

@@ -12,17 +12,17 @@ const maxPruned = 16
 
 // makeSession starts a session for user, with its first refresh token. Sessions of the same user whose time is over are
 // cleared away on the occasion, so that they do not pile up.
-func (a *Auth) makeSession(tx *engine.Tx, user, family, hash string) (id string, ends time.Time, err error) {
+func (a *Auth) makeSession(tx *engine.Tx, info *SignInInfo, family, hash string) (granted, error) {
 	now := tx.Now()
-	if err := a.prune(tx, user, now); err != nil {
-		return "", ends, err
+	if err := a.prune(tx, info.User, now); err != nil {
+		return granted{}, err
 	}
-	ends = now.Add(a.options.SessionTTL).UTC()
-	sid, err := a.c.sessions.Insert(tx, session{User: user, Ends: ends})
+	ends := now.Add(a.options.SessionTTL).UTC()
+	sid, err := a.c.sessions.Insert(tx, Session{User: info.User, Provider: info.Provider, Ends: ends})
 	if err != nil {
-		return "", ends, err
+		return granted{}, err
 	}
-	return string(sid), ends, a.startFamily(tx, string(sid), ends, family, hash)
+	return granted{User: info.User, Session: string(sid), Ends: ends}, a.startFamily(tx, string(sid), ends, family, hash)
 }
 
 // startFamily gives a session its first refresh token of a family.
@@ -70,7 +70,7 @@ func (a *Auth) revokeOf(tx *engine.Tx, id *engine.Identity) error {
 }
 
 // revoke ends a session. Everything that asked who it was reads its document, and is run again.
-func (a *Auth) revoke(tx *engine.Tx, id engine.ID[session]) error {
+func (a *Auth) revoke(tx *engine.Tx, id engine.ID[Session]) error {
 	d, err := a.c.sessions.Get(tx, id)
 	if errors.Is(err, engine.ErrNotFound) {
 		return nil
@@ -81,7 +81,7 @@ func (a *Auth) revoke(tx *engine.Tx, id engine.ID[session]) error {
 	if err := a.deleteTokens(tx, d.ID); err != nil {
 		return err
 	}
-	return a.c.sessions.Patch(tx, id, func(s *session) error {
+	return a.c.sessions.Patch(tx, id, func(s *Session) error {
 		now := tx.Now().UTC()
 		s.Revoked = &now
 		return nil
@@ -109,10 +109,10 @@ func (a *Auth) endSession(tx *engine.Tx, in endArgs) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return t.Value.Session, a.revoke(tx, engine.ID[session](t.Value.Session))
+	return t.Value.Session, a.revoke(tx, engine.ID[Session](t.Value.Session))
 }
 
-func (a *Auth) deleteTokens(tx *engine.Tx, id engine.ID[session]) error {
+func (a *Auth) deleteTokens(tx *engine.Tx, id engine.ID[Session]) error {
 	docs, err := a.c.tokensBySession.Eq(tx, string(id)).Collect()
 	if err != nil {
 		return err

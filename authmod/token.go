@@ -12,12 +12,6 @@ import (
 	"github.com/mimosadb/mimosa/engine"
 )
 
-// claims are those of an access token: RFC 7519's, and the session.
-type claims struct {
-	jwt.RegisteredClaims
-	Session string `json:"sid"`
-}
-
 // maxToken bounds what is looked at, in bytes; ours have some 450.
 const maxToken = 8 << 10
 
@@ -35,24 +29,24 @@ var parser = jwt.NewParser(jwt.WithValidMethods([]string{"ES256"}), jwt.WithoutC
 
 // mint signs an access token. It ends with the session at the latest: that is what lets tx.Identity find out whether a
 // session is alive without looking at the clock.
-func (a *Auth) mint(db *engine.DB, user, sessionID string, ends time.Time) (string, *principal, error) {
+func (a *Auth) mint(db *engine.DB, g granted) (string, *principal, error) {
 	k, err := a.keys.signer(db)
 	if err != nil {
 		return "", nil, err
 	}
 	now := db.Now()
 	expires := now.Add(a.options.AccessTTL)
-	if ends.Before(expires) {
-		expires = ends
+	if g.Ends.Before(expires) {
+		expires = g.Ends
 	}
 	c := claims{
 		RegisteredClaims: jwt.RegisteredClaims{
-			Issuer: a.options.Issuer, Subject: user, Audience: jwt.ClaimStrings{a.options.Audience},
+			Issuer: a.options.Issuer, Subject: g.User, Audience: jwt.ClaimStrings{a.options.Audience},
 			IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(expires),
 			// Two tokens are never equal: clients take an equal one for a refresh that did not work.
 			ID: rand.Text(),
 		},
-		Session: sessionID,
+		Session: g.Session, custom: g.Claims,
 	}
 	t := jwt.NewWithClaims(jwt.SigningMethodES256, c)
 	t.Header["kid"] = k.id
@@ -97,21 +91,27 @@ func (a *Auth) Principal(token string) (engine.Principal, error) {
 }
 
 func (a *Auth) principal(c *claims) *principal {
-	return &principal{
-		auth: a, user: c.Subject, session: engine.ID[session](c.Session), expires: c.ExpiresAt.Time,
+	p := &principal{
+		auth: a, user: c.Subject, session: engine.ID[Session](c.Session), expires: c.ExpiresAt.Time, claims: c.values(),
 	}
+	if p.key = "session:" + c.Session; c.custom != nil {
+		p.key += ":" + digest("claims", c.custom)
+	}
+	return p
 }
 
 // principal is the caller that an access token stands for.
 type principal struct {
 	auth    *Auth
 	user    string
-	session engine.ID[session]
+	session engine.ID[Session]
 	expires time.Time
+	claims  map[string]any
+	key     string
 }
 
-// Key is the session: a new token of the same session is the same caller.
-func (p *principal) Key() string { return "session:" + string(p.session) }
+// Key is the session, and the application's claims: a new token of the same session is the same caller unless those changed.
+func (p *principal) Key() string { return p.key }
 
 // Expires is when the token does, which is not after its session's end.
 func (p *principal) Expires() time.Time { return p.expires }
@@ -132,5 +132,6 @@ func (p *principal) Resolve(r engine.Reader) (*engine.Identity, error) {
 	}
 	return &engine.Identity{
 		User: p.user, Session: string(p.session), Issuer: p.auth.options.Issuer, Subject: p.user,
+		Claims: p.claims,
 	}, nil
 }

@@ -203,22 +203,22 @@ func (m *module) check(
 
 // verify checks a password, with as much work where there is no account as where there is one. It fills in what the
 // transaction has to expect, and a new hash where the stored one is weaker than those made today.
-func (m *module) verify(account *authmod.Account, password string, c *authmod.Completion) (bool, error) {
+func (m *module) verify(account *engine.Doc[authmod.Account], password string, c *authmod.Completion) (bool, error) {
 	crypto := m.options.Crypto
 	decoy, err := m.decoy.hash(crypto)
 	if err != nil {
 		return false, err
 	}
-	if account == nil || account.Secret == "" {
+	if account == nil || account.Value.Secret == "" {
 		_, err := crypto.Verify(decoy, password)
 		return false, err
 	}
-	right, err := crypto.Verify(account.Secret, password)
+	right, err := crypto.Verify(account.Value.Secret, password)
 	if err != nil || !right {
 		return false, err
 	}
-	c.Expect = account.Secret
-	if r, ok := crypto.(Rehasher); ok && r.Outdated(account.Secret) {
+	c.Expect = account.Value.Secret
+	if r, ok := crypto.(Rehasher); ok && r.Outdated(account.Value.Secret) {
 		if c.Secret, err = crypto.Hash(password); err != nil {
 			return false, err
 		}
