@@ -1,8 +1,11 @@
 package authmod
 
 import (
+	"cmp"
+	"context"
 	"os"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/mimosadb/mimosa/engine"
@@ -16,6 +19,11 @@ type Options struct {
 	// public address, such as "https://api.example.com", lets other services find the keys by OpenID Connect Discovery.
 	// Changing either makes every access token invalid; clients then refresh.
 	Issuer, Audience string
+	// BaseURL is the public address of the program, under which Auth.Handler is served, such as "https://api.example.com".
+	// Identity providers send browsers back there. Modules never take it from what a request says about its host.
+	BaseURL string
+	// SiteURL is the address of the pages from which people sign in, and to which they come back; BaseURL by default.
+	SiteURL string
 	// AccessTTL is for how long an access token is valid: 15 minutes by default, 3 seconds at least. It bounds for how long
 	// other services trust a token whose session has ended; Mimosa itself notices at once.
 	AccessTTL time.Duration
@@ -64,6 +72,7 @@ type Auth struct {
 	refresh  engine.MutationRef[refreshArgs, refreshed]
 	end      engine.MutationRef[endArgs, string]
 	keys     *keyring
+	open     openDatabases
 }
 
 // The functions of this package. Those below the line are internal.
@@ -112,6 +121,7 @@ func New[T any, P userPtr[T]](s *engine.Schema, users *engine.Collection[T], o O
 	a.registerFunctions()
 	s.OnWrite(&forgetting{auth: a, users: users.Name()})
 	s.OnOpen(a.openKeys)
+	s.OnOpen(func(_ context.Context, db *engine.DB) error { a.open.add(db); return nil })
 	for _, m := range o.Modules {
 		a.attach(m)
 	}
@@ -160,6 +170,8 @@ func (o Options) withDefaults() Options {
 	}
 	text(&o.Issuer)
 	text(&o.Audience)
+	o.BaseURL = strings.TrimRight(o.BaseURL, "/")
+	o.SiteURL = strings.TrimRight(cmp.Or(o.SiteURL, o.BaseURL), "/")
 	span(&o.AccessTTL, defaultAccessTTL)
 	span(&o.SessionTTL, defaultSessionTTL)
 	span(&o.IdleTTL, defaultIdleTTL)
@@ -170,6 +182,8 @@ func (o Options) withDefaults() Options {
 }
 
 func (o Options) check(s *engine.Schema) {
+	checkAddress(s, "BaseURL", o.BaseURL)
+	checkAddress(s, "SiteURL", o.SiteURL)
 	if o.AccessTTL < minTTL {
 		s.Problem("authmod: AccessTTL is %v, and must be at least %v", o.AccessTTL, minTTL)
 	}

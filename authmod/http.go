@@ -9,7 +9,9 @@ import (
 
 // Handler serves what other services need to verify access tokens: the public keys as a JWK Set (RFC 7517) at
 // /.well-known/jwks.json, and, where Options.Issuer is an address, /.well-known/openid-configuration. Both are public and may
-// be fetched by pages of any origin. It answers before the database is opened, with no keys.
+// be fetched by pages of any origin. It answers before the database is opened, with no keys. Modules that are an [Endpoint] are
+// served at /api/auth/{provider}/…; before a database is open, and after it was closed, they are answered for with the status
+// 503 and code busy.
 func (a *Auth) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/jwks.json", func(w http.ResponseWriter, _ *http.Request) {
@@ -29,6 +31,7 @@ func (a *Auth) Handler() http.Handler {
 			"id_token_signing_alg_values_supported": []string{"ES256"},
 		})
 	})
+	mux.HandleFunc(endpoints, a.serveEndpoint)
 	return mux
 }
 

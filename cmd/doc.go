@@ -23,7 +23,8 @@
 //
 // serve takes --addr (localhost:8787 by default: this machine alone can connect; ":8787" listens on all its addresses),
 // --data (./mimosa-data), --allow-origin and --dev. One address then serves the calls and live queries under /api/, the
-// client at /mimosa.js, the public keys of sign-in at /.well-known/jwks.json, and the program's own page.
+// client at /mimosa.js, the public keys of sign-in at /.well-known/jwks.json, the addresses at which identity providers and
+// webhooks come in under /api/auth/, and the program's own page.
 // --metrics HOST:PORT serves the metrics of the database, the Go runtime and the process to Prometheus, at /metrics of that
 // address; whoever reaches it may read them. It is off by default.
 //

@@ -24,9 +24,10 @@ func (p *program) routes(db *engine.DB, calls http.Handler) (mux *http.ServeMux,
 	mux.Handle("/api/", calls)
 	mux.Handle("/mimosa.js", clientjs.Handler())
 	if p.Auth != nil {
-		keys := p.Auth.Handler()
-		mux.Handle("/.well-known/jwks.json", keys)
-		mux.Handle("/.well-known/openid-configuration", keys)
+		auth := p.Auth.Handler()
+		mux.Handle("/.well-known/jwks.json", auth)
+		mux.Handle("/.well-known/openid-configuration", auth)
+		mux.Handle("/api/auth/", auth)
 	}
 	if p.Static != nil {
 		mux.Handle("/", newPage(p.Static, p.ContentSecurityPolicy))

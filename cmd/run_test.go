@@ -3,6 +3,7 @@ package cmd_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -290,11 +291,36 @@ func TestWithoutAuth(t *testing.T) {
 func TestWithAuth(t *testing.T) {
 	t.Parallel()
 	app := newApp()
-	app.Auth = authmod.New(app.Schema, engine.Define[user](app.Schema, "users"), authmod.Options{})
+	app.Auth = authmod.New(app.Schema, engine.Define[user](app.Schema, "users"), authmod.Options{
+		Modules: []authmod.Module{hook{}},
+	})
 	r := serve(t, app, "--data", data(t))
 	if res, body := r.get("/.well-known/jwks.json"); res.StatusCode != http.StatusOK || !strings.Contains(body, `"keys"`) {
 		t.Errorf("keys: %s %s", res.Status, body)
 	}
+	res, body := r.do(http.MethodPost, "/api/auth/hook/users", "hello", nil)
+	if res.StatusCode != http.StatusAccepted || body != "/users hello" {
+		t.Errorf("a module's endpoint: %s %s", res.Status, body)
+	}
+	if res, body := r.get("/api/auth/nobody/x"); res.StatusCode != http.StatusNotFound || !strings.Contains(body, `"not_found"`) {
+		t.Errorf("no module: %s %s", res.Status, body)
+	}
+	if got := r.call("query", "notes:whoami", `{}`); !strings.Contains(got, `"value":false`) {
+		t.Errorf("calls beside it: %s", got)
+	}
+}
+
+// hook is a sign-in module that answers HTTP.
+type hook struct{}
+
+func (hook) Provider() string                                { return "hook" }
+func (hook) Attach(*authmod.Host)                            {}
+func (hook) SignIn(*authmod.Attempt) (authmod.Answer, error) { return authmod.SignedOut(), nil }
+
+func (hook) ServeAuth(_ *engine.DB, w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	w.WriteHeader(http.StatusAccepted)
+	_, _ = io.WriteString(w, r.URL.Path+" "+string(body))
 }
 
 func TestAllowOrigin(t *testing.T) {

@@ -208,6 +208,9 @@ func (db *DB) Published() Timestamp { return db.committer.head() }
 // opened again, which recovers what was acknowledged. A program that cannot do that ends, so that it is started again.
 func (db *DB) Failed() <-chan struct{} { return db.committer.failed }
 
+// Done is closed when Close begins: from then on calls return ErrClosed.
+func (db *DB) Done() <-chan struct{} { return db.life.Done() }
+
 // Abandoned returns how many functions still run past their time limit. They cannot touch the database any more.
 func (db *DB) Abandoned() int64 { return db.abandoned.Load() }
 
