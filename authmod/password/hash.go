@@ -30,8 +30,12 @@ type Rehasher interface {
 }
 
 // Argon2id is the winner of the Password Hashing Competition (RFC 9106). Its hashes are PHC strings,
-// "$argon2id$v=19$m=65536,t=2,p=1$salt$hash". It verifies those of Scrypt too, which it calls outdated, so that one can go
-// over from scrypt by setting it. The zero value uses 64 MiB, two passes and one lane.
+// "$argon2id$v=19$m=65536,t=2,p=1$salt$hash". It verifies those of Scrypt and of bcrypt too ("$2a$", "$2b$" and "$2y$", of a
+// cost up to 16), which it calls outdated, so that one can go over from these by setting it. The zero value uses 64 MiB, two
+// passes and one lane.
+//
+// Of a password that is longer than 72 bytes bcrypt has only ever looked at the first 72. So does its verification here, until
+// the owner has signed in and the hash is one of the whole password.
 type Argon2id struct {
 	Memory  uint32 // in KiB
 	Passes  uint32
@@ -39,7 +43,7 @@ type Argon2id struct {
 }
 
 // Scrypt is the function of RFC 7914. Its hashes are PHC strings, "$scrypt$ln=17,r=8,p=1$salt$hash". It verifies those of
-// Argon2id too. The zero value uses N = 2^17, r = 8 and p = 1, which takes 128 MiB.
+// Argon2id and of bcrypt too, as Argon2id does. The zero value uses N = 2^17, r = 8 and p = 1, which takes 128 MiB.
 type Scrypt struct {
 	LogN uint8
 	R, P int
@@ -49,7 +53,7 @@ const (
 	saltBytes = 16
 	hashBytes = 32
 
-	// A stored hash, which may come from an import, cannot ask for more than this much work.
+	// A stored hash, which may come from an import, cannot ask for more than this much work; maxBcryptCost is bcrypt's.
 	maxMemoryKiB = 4 << 20
 	maxPasses    = 100
 	maxHashText  = 1 << 10
@@ -94,6 +98,9 @@ func (c Argon2id) Verify(hash, password string) (bool, error) { return verify(ha
 
 // Outdated implements Rehasher: a hash of another kind, or with other parameters.
 func (c Argon2id) Outdated(hash string) bool {
+	if isBcrypt(hash) {
+		return checkBcrypt(hash) == nil
+	}
 	p, err := parse(hash)
 	return err == nil && p.argon != c.withDefaults()
 }
@@ -142,6 +149,9 @@ func (c Scrypt) Verify(hash, password string) (bool, error) { return verify(hash
 
 // Outdated implements Rehasher.
 func (c Scrypt) Outdated(hash string) bool {
+	if isBcrypt(hash) {
+		return checkBcrypt(hash) == nil
+	}
 	p, err := parse(hash)
 	return err == nil && p.scrypt != c.withDefaults()
 }
@@ -154,6 +164,9 @@ type phc struct {
 }
 
 func verify(hash, password string) (bool, error) {
+	if isBcrypt(hash) {
+		return verifyBcrypt(hash, password)
+	}
 	p, err := parse(hash)
 	if err != nil {
 		return false, err
