@@ -16,7 +16,8 @@
 //
 // Addresses are normalised once (authmod.NormalizeEmail) and checked for their form; the account's id is the normalised
 // address of the document that the profile made. Passwords are composed (NFC) and otherwise taken as they are, from
-// Options.MinLength characters to 1,024 bytes.
+// Options.MinLength characters to 1,024 bytes. Nothing is asked of what they are composed of; they may not be the address, nor
+// what it begins with, and a [Blocklist] refuses those that are guessed first.
 //
 // Hashing runs in the action, outside of any transaction, a bounded number at a time. The transaction that signs in checks
 // that the hash is still the one that was verified. Hashes that are weaker than those of Options.Crypto are renewed on the

@@ -1,25 +1,22 @@
 package password_test
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/mimosadb/mimosa/authmod/password"
 )
 
-// Passwords that are easily guessed are refused beside short ones, with a text for the form.
-func ExampleOptions() {
-	leaked := map[string]bool{"correct horse battery staple": true}
-	_ = password.New(password.Options{
-		MinLength: 12,
-		ValidatePassword: func(pw string) error {
-			if leaked[strings.ToLower(pw)] {
-				return errors.New("is on a list of leaked passwords")
-			}
-			return nil
-		},
-	})
+// Passwords that are guessed first are refused beside short ones. A program would read them from a file, or embed one.
+func ExampleBlocklist() {
+	listed, err := password.Blocklist(strings.NewReader("correct horse battery staple\nletmein letmein\n"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_ = password.New(password.Options{MinLength: 12, ValidatePassword: listed})
+	fmt.Println(listed("Correct Horse Battery Staple") != nil, listed("the horse was correct") != nil)
+	// Output: true false
 }
 
 // Hashes stand by themselves, for an import of accounts for instance.

@@ -39,7 +39,7 @@ func emailIssue(email string) *engine.Issue {
 }
 
 func (m *module) signUp(a *authmod.Attempt) (authmod.Answer, error) {
-	_, emailWrong := normalize(a)
+	email, emailWrong := normalize(a)
 	user, issues, err := m.sheet.Check(a)
 	if err != nil {
 		return authmod.Answer{}, err
@@ -52,7 +52,7 @@ func (m *module) signUp(a *authmod.Attempt) (authmod.Answer, error) {
 	if emailWrong != nil && !slices.ContainsFunc(issues, func(i engine.Issue) bool { return i.Path == "email" }) {
 		issues = append(issues, *emailWrong)
 	}
-	password, passwordIssues := m.newPassword(a)
+	password, passwordIssues := m.newPassword(a, cmp.Or(user.Email, email))
 	if issues = append(issues, passwordIssues...); len(issues) > 0 {
 		return authmod.Answer{}, authmod.Invalid(tidy(issues)...)
 	}

@@ -28,8 +28,8 @@ func givenPassword(a *authmod.Attempt) (string, *engine.Issue) {
 	return "", &engine.Issue{Path: "password", Rule: "maxLength", Message: fmt.Sprintf("must have at most %d bytes", maxBytes)}
 }
 
-// newPassword reads the parameter and holds it against what is asked of new passwords.
-func (m *module) newPassword(a *authmod.Attempt) (string, []engine.Issue) {
+// newPassword reads the parameter and holds it against what is asked of new passwords of whoever has this address.
+func (m *module) newPassword(a *authmod.Attempt, email string) (string, []engine.Issue) {
 	password, issue := givenPassword(a)
 	if issue != nil {
 		return "", []engine.Issue{*issue}
@@ -39,6 +39,9 @@ func (m *module) newPassword(a *authmod.Attempt) (string, []engine.Issue) {
 		issues = append(issues, engine.Issue{
 			Path: "password", Rule: "minLength", Message: fmt.Sprintf("must have at least %d characters", m.options.MinLength),
 		})
+	}
+	if resembles(password, email) {
+		issues = append(issues, engine.Issue{Path: "password", Rule: "email", Message: "must not be the e-mail address"})
 	}
 	if m.options.ValidatePassword != nil {
 		if err := m.options.ValidatePassword(password); err != nil {
