@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/json"
+	"net/netip"
 	"time"
 
 	"github.com/mimosadb/mimosa/engine/storage"
@@ -16,6 +17,10 @@ type Call struct {
 	Args     json.RawMessage // one JSON object; empty means {}
 	// Principal is who calls; nil is nobody.
 	Principal Principal
+	// Remote is the address that the call came from, as far as whoever took it in can tell; ActionCtx.Remote returns it. The
+	// zero Addr is unknown: calls from Go code, scheduled jobs, crons. Queries and mutations do not see it, since what they do
+	// may depend on nothing but their arguments, the caller and what is stored.
+	Remote netip.Addr
 	// Request makes a mutation take effect exactly once, however often it is sent; nil for calls that nobody resends.
 	Request *RequestID
 	// Journal of a query is what an earlier run of the same call gave as Result.Journal, or "": pages that it read (see

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"strings"
 
@@ -98,9 +99,10 @@ func Action[A, R any](s *Schema, name string, fn func(*ActionCtx, A) (R, error),
 
 // ActionCtx is what an action runs with. It is safe for concurrent use.
 type ActionCtx struct {
-	db   *DB
-	ctx  context.Context
-	call *callState
+	db     *DB
+	ctx    context.Context
+	call   *callState
+	remote netip.Addr
 }
 
 // Context ends at the action's time limit, with the context that it was called with, and when the database closes. A server
@@ -112,6 +114,11 @@ func (c *ActionCtx) DB() *DB { return c.db }
 
 // Principal returns who calls, nil for nobody.
 func (c *ActionCtx) Principal() Principal { return c.call.principalNow() }
+
+// Remote returns the address that the call came from, for limits and logs: IPv4 in its 4-byte form, without a zone. It is the
+// zero Addr where that is not known: in scheduled jobs, crons and calls from Go code that set no Call.Remote. It proves nothing
+// about the caller.
+func (c *ActionCtx) Remote() netip.Addr { return c.remote }
 
 // SetPrincipal changes who the rest of the action runs as, and, when it succeeds, who the connection that called it is from
 // then on: nil signs it out.
