@@ -36,6 +36,16 @@ type Options struct {
 	// before it was set are encrypted at the next Open; from then on it is needed. Where it is nil, it is what the environment
 	// variable MIMOSA_AUTH_SECRET holds, if anything. One-time codes are hashed under it too.
 	KeySecret []byte
+	// MaxFailuresPerNetwork is how many attempts from one network, an IPv4 address or an IPv6 /64, may fail in an hour, in all
+	// modules together, before clients of it get the code busy, with data {retryAfter: seconds}; 100 by default, unlimited with
+	// -1. It stops who tries one password on many accounts, which limits by account do not see. Successes do not count, so that a
+	// class behind one address signs in; nor do they clear the count. Where the network is not known there is no such limit. A
+	// server behind a proxy sees the proxy's address alone, unless it is told to trust it.
+	MaxFailuresPerNetwork int
+	// MaxSendsPerAddress and MaxSendsPerNetwork are how many messages, such as mails with a code, may be asked for in an hour to
+	// one address, and from one network, in all modules together; 5 and 50 by default, unlimited with -1. Beyond that the answer
+	// is as above.
+	MaxSendsPerAddress, MaxSendsPerNetwork int
 	// OnSignIn runs in the transaction of every sign-in that makes a session, sign-ups included, after everything else in
 	// it. An error undoes the whole. Refreshing a token is not a sign-in.
 	OnSignIn func(tx *engine.Tx, in *SignInInfo) error
@@ -73,6 +83,7 @@ type Auth struct {
 	end      engine.MutationRef[endArgs, string]
 	keys     *keyring
 	open     openDatabases
+	limits   limits
 }
 
 // The functions of this package. Those below the line are internal.
@@ -102,6 +113,7 @@ func New[T any, P userPtr[T]](s *engine.Schema, users *engine.Collection[T], o O
 		schema: s, options: o.withDefaults(), modules: map[string]Module{}, hosts: map[string]*Host{},
 		shapes: map[reflect.Type]any{}, keys: newKeyring(),
 	}
+	a.limits = newLimits(a.options)
 	if engine.Attach(s, attachKey{}, func() *Auth { return a }) != a {
 		s.Problem("authmod: New was called twice")
 		return a
@@ -168,6 +180,11 @@ func (o Options) withDefaults() Options {
 			*v = d
 		}
 	}
+	count := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
 	text(&o.Issuer)
 	text(&o.Audience)
 	o.BaseURL = strings.TrimRight(o.BaseURL, "/")
@@ -175,6 +192,9 @@ func (o Options) withDefaults() Options {
 	span(&o.AccessTTL, defaultAccessTTL)
 	span(&o.SessionTTL, defaultSessionTTL)
 	span(&o.IdleTTL, defaultIdleTTL)
+	count(&o.MaxFailuresPerNetwork, defaultNetworkFailures)
+	count(&o.MaxSendsPerAddress, defaultAddressSends)
+	count(&o.MaxSendsPerNetwork, defaultNetworkSends)
 	if o.KeySecret == nil {
 		o.KeySecret = []byte(os.Getenv(secretVariable))
 	}

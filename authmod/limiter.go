@@ -9,12 +9,16 @@ import (
 // refilled evenly over per. What counts is what an attempt turns out to be: one that ends neither by Fail nor by Succeed
 // changes nothing. Attempts under way are bounded apart from that, to MaxUnderWay a key, so many may fail beyond max when
 // they begin all at once; the key then takes as much longer to recover. Who verifies something guessable asks Try.Again right
-// before, which narrows that down to what is verified at the same time.
+// before, which narrows that down to what is verified at the same time. Where it counts that something is done at all, and not
+// how it ends, Take counts at once, and never beyond max.
+//
+// Modules use it by Attempt.Guard, which heeds the limit of the caller's network too, or by Attempt.AllowSend.
 //
 // It lives in memory: a restart forgets it, and several processes count apart. It is safe for concurrent use.
 type Limiter struct {
-	max int
-	per time.Duration
+	max      int
+	per      time.Duration
+	underWay int // attempts a key
 
 	mu      sync.Mutex
 	buckets map[string]bucket // guarded by mu
@@ -38,7 +42,7 @@ const maxBuckets = 100_000
 // NewLimiter returns a limiter of max failures a key, which are forgotten evenly over per. A max below 1 is no limit, of
 // attempts under way neither.
 func NewLimiter(max int, per time.Duration) *Limiter {
-	return &Limiter{max: max, per: per, buckets: map[string]bucket{}}
+	return &Limiter{max: max, per: per, underWay: MaxUnderWay, buckets: map[string]bucket{}}
 }
 
 // Try is an attempt that Limiter.Begin let through. It belongs to one goroutine.
@@ -60,15 +64,47 @@ func (l *Limiter) Begin(key string, now time.Time) (t *Try, retryAfter time.Dura
 	if wait := l.wait(b, now); wait > 0 {
 		return nil, wait
 	}
-	if b.underWay >= MaxUnderWay {
+	if b.underWay >= l.underWay {
 		return nil, time.Second
 	}
-	if !known && len(l.buckets) >= maxBuckets {
+	if !known {
 		l.makeRoom(now)
 	}
 	b.underWay++
 	l.buckets[key] = b
 	return &Try{limiter: l, key: key}, 0
+}
+
+// Take counts one under key, whatever becomes of it, unless there are too many; retryAfter then says when to come again, and
+// nothing is counted.
+func (l *Limiter) Take(key string, now time.Time) (retryAfter time.Duration, ok bool) {
+	if l.max < 1 {
+		return 0, true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b, known := l.buckets[key]
+	if wait := l.wait(b, now); wait > 0 {
+		return wait, false
+	}
+	if !known {
+		l.makeRoom(now)
+	}
+	b.failed, b.at = l.failedAt(b, now)+1, now
+	l.buckets[key] = b
+	return 0, true
+}
+
+// giveBack undoes a Take of just now.
+func (l *Limiter) giveBack(key string, now time.Time) {
+	if l.max < 1 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.buckets[key]
+	b.failed, b.at = max(l.failedAt(b, now)-1, 0), now
+	l.put(key, b)
 }
 
 // Again says whether there are still failures left under the key, and if not, when to come again.
@@ -112,11 +148,16 @@ func (t *Try) end(change func(*Limiter, bucket) bucket) {
 	defer l.mu.Unlock()
 	b := l.buckets[t.key] // the zero one if it has been dropped to make room
 	b.underWay = max(b.underWay-1, 0)
-	if b = change(l, b); b.failed == 0 && b.underWay == 0 {
-		delete(l.buckets, t.key)
+	l.put(t.key, change(l, b))
+}
+
+// put stores a bucket, unless there is nothing in it. l.mu is held.
+func (l *Limiter) put(key string, b bucket) {
+	if b.failed == 0 && b.underWay == 0 {
+		delete(l.buckets, key)
 		return
 	}
-	l.buckets[t.key] = b
+	l.buckets[key] = b
 }
 
 // wait is how long it takes until one more may fail; 0 when one may now. l.mu is held.
@@ -133,9 +174,13 @@ func (l *Limiter) failedAt(b bucket, now time.Time) float64 {
 	return max(b.failed-float64(gone)*float64(l.max)/float64(l.per), 0)
 }
 
-// makeRoom drops what has recovered; where that is nothing, the least used of a few. Whoever fills the limiter with made-up
-// keys thereby pushes out made-up keys rather than an account under attack. l.mu is held.
+// makeRoom makes room for one more key, if there is none: it drops what has recovered; where that is nothing, the least used of
+// a few. Whoever fills the limiter with made-up keys thereby pushes out made-up keys rather than an account under attack. l.mu is
+// held.
 func (l *Limiter) makeRoom(now time.Time) {
+	if len(l.buckets) < maxBuckets {
+		return
+	}
 	use := func(b bucket) float64 { return l.failedAt(b, now) + float64(b.underWay) }
 	if since := now.Sub(l.swept); since < 0 || since > l.per/100 { // a sweep looks at them all: not for every new key
 		l.swept = now

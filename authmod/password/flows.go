@@ -56,21 +56,21 @@ func (m *module) signUp(a *authmod.Attempt) (authmod.Answer, error) {
 	if issues = append(issues, passwordIssues...); len(issues) > 0 {
 		return authmod.Answer{}, authmod.Invalid(tidy(issues)...)
 	}
-	try, wait := m.taken.Begin(user.Email, a.DB().Now())
-	if try == nil {
-		return authmod.Answer{}, tooMany(wait)
+	guard, err := a.Guard(m.taken, user.Email)
+	if err != nil {
+		return authmod.Answer{}, err
 	}
-	defer try.End()
+	defer guard.End()
 	out, err := m.create(a, user, password)
 	if errors.Is(err, authmod.ErrAccountExists) {
 		out, err = m.resume(a, user.Email, password)
 	}
 	switch {
 	case errors.Is(err, authmod.ErrAccountExists):
-		try.Fail(a.DB().Now())
+		guard.Fail()
 		return authmod.Answer{}, errTaken
 	case err == nil:
-		try.Succeed()
+		guard.Succeed()
 	}
 	return out, err
 }
@@ -148,21 +148,21 @@ var errUnproved = errors.New("authmod/password: not proved")
 
 // prove signs in whoever knows the password of an account: by LogIn, or by Resume.
 func (m *module) prove(a *authmod.Attempt, email, password string, mode authmod.Mode) (authmod.Answer, error) {
-	try, wait := m.failures.Begin(email, a.DB().Now())
-	if try == nil {
-		return authmod.Answer{}, tooMany(wait)
+	guard, err := a.Guard(m.failures, email)
+	if err != nil {
+		return authmod.Answer{}, err
 	}
-	defer try.End()
+	defer guard.End()
 	for n := 1; ; n++ {
-		out, err := m.check(a, email, password, mode, try)
+		out, err := m.check(a, email, password, mode, guard)
 		switch {
 		case errors.Is(err, authmod.ErrSecretChanged) && n < maxTries:
 			continue // verified against a hash that has been replaced since
 		case errors.Is(err, authmod.ErrNoAccount), errors.Is(err, authmod.ErrSecretChanged):
-			try.Fail(a.DB().Now())
+			guard.Fail()
 			return authmod.Answer{}, errUnproved
 		case err == nil:
-			try.Succeed()
+			guard.Succeed()
 		}
 		return out, err
 	}
@@ -174,7 +174,7 @@ const maxTries = 3
 
 // check verifies a password and, if it is right, completes. It counts a wrong one.
 func (m *module) check(
-	a *authmod.Attempt, email, password string, mode authmod.Mode, try *authmod.Try,
+	a *authmod.Attempt, email, password string, mode authmod.Mode, guard *authmod.Guard,
 ) (authmod.Answer, error) {
 	account, err := a.Account(email)
 	if err != nil && !errors.Is(err, authmod.ErrNoAccount) {
@@ -184,11 +184,11 @@ func (m *module) check(
 	var right bool
 	err = m.hashes.run(a.Context(), func() (err error) {
 		// While this one waited others may have failed.
-		if wait, ok := try.Again(a.DB().Now()); !ok {
-			return tooMany(wait)
+		if err := guard.Again(); err != nil {
+			return err
 		}
 		if right, err = m.verify(account, password, &c); err == nil && !right {
-			try.Fail(a.DB().Now()) // before the next one's turn
+			guard.Fail() // before the next one's turn
 		}
 		return err
 	})

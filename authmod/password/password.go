@@ -108,9 +108,3 @@ func (m *module) SignIn(a *authmod.Attempt) (authmod.Answer, error) {
 	}
 	return authmod.Answer{}, authmod.Invalid(engine.Issue{Path: "flow", Rule: "enum", Message: "is neither signUp nor signIn"})
 }
-
-// tooMany is what a Limiter's refusal says.
-func tooMany(wait time.Duration) error {
-	seconds := int64((wait + time.Second - 1) / time.Second)
-	return engine.Errorf(engine.CodeBusy, "too many attempts; try again later").With(map[string]any{"retryAfter": seconds})
-}
