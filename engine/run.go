@@ -111,7 +111,9 @@ func (db *DB) act(ctx context.Context, c Call, f *function) (*Result, error) {
 	state := &callState{principal: c.Principal, limit: db.limits.LogLines}
 	began := time.Now()
 	remote := c.Remote.Unmap().WithZone("")
-	r := newRun(db, func() ([]byte, error) { return f.run(&ActionCtx{db: db, ctx: ctx, call: state, remote: remote}, c.Args) }, nil)
+	r := newRun(db, func() ([]byte, error) {
+		return f.run(&ActionCtx{db: db, ctx: ctx, call: state, remote: remote}, c.Args)
+	}, nil)
 	db.workers.start(r)
 	value, err := r.wait(db.limits.ActionTime, limit, db.life.Done(), nil)
 	if err != nil && context.Cause(ctx) == error(limit) {
