@@ -81,6 +81,7 @@ type Auth struct {
 	complete engine.MutationRef[completeArgs, completed]
 	refresh  engine.MutationRef[refreshArgs, refreshed]
 	end      engine.MutationRef[endArgs, string]
+	clear    engine.MutationRef[struct{}, struct{}]
 	keys     *keyring
 	open     openDatabases
 	limits   limits

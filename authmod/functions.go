@@ -53,6 +53,9 @@ func (a *Auth) registerFunctions() {
 	a.complete = engine.Mutation(a.schema, fnComplete, a.inTransaction, engine.Internal())
 	a.refresh = engine.Mutation(a.schema, fnRefresh, a.rotate, engine.Internal())
 	a.end = engine.Mutation(a.schema, fnEnd, a.endSession, engine.Internal())
+	a.clear = engine.Mutation(a.schema, fnPrune, a.clearSessions, engine.Internal())
+	a.clear.Cron(fnPrune, "@hourly", struct{}{})
+	a.registerOwn()
 }
 
 // signOutArgs are those of auth:signOut. The session that ends is that of a refresh token, if there is one, else the caller's.

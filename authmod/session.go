@@ -7,16 +7,9 @@ import (
 	"github.com/mimosadb/mimosa/engine"
 )
 
-// maxPruned bounds how many ended sessions one sign-in clears away.
-const maxPruned = 16
-
-// makeSession starts a session for user, with its first refresh token. Sessions of the same user whose time is over are
-// cleared away on the occasion, so that they do not pile up.
+// makeSession starts a session for user, with its first refresh token.
 func (a *Auth) makeSession(tx *engine.Tx, info *SignInInfo, family, hash string) (granted, error) {
 	now := tx.Now()
-	if err := a.prune(tx, info.User, now); err != nil {
-		return granted{}, err
-	}
 	ends := now.Add(a.options.SessionTTL).UTC()
 	sid, err := a.c.sessions.Insert(tx, Session{User: info.User, Provider: info.Provider, Ends: ends})
 	if err != nil {
@@ -41,20 +34,29 @@ func (a *Auth) idleEnd(now, ends time.Time) time.Time {
 	return ends
 }
 
-func (a *Auth) prune(tx *engine.Tx, user string, now time.Time) error {
-	over, err := a.c.sessionsByUser.Eq(tx, user).Lte(now).Limit(maxPruned).Collect()
+// maxCleared bounds how many ended sessions one transaction clears away.
+const maxCleared = 100
+
+// clearSessions removes sessions whose time is over, with their refresh tokens. It runs now and then, and again at once where
+// there is more to do. Their time is that of the session document, which is when the last of their tokens is worthless; nobody
+// notices them going.
+func (a *Auth) clearSessions(tx *engine.Tx, _ struct{}) (struct{}, error) {
+	over, err := a.c.sessionsByEnd.Scan(tx).Lte(tx.Now()).Limit(maxCleared).Collect()
 	if err != nil {
-		return err
+		return struct{}{}, err
 	}
 	for _, d := range over {
 		if err := a.deleteTokens(tx, d.ID); err != nil {
-			return err
+			return struct{}{}, err
 		}
 		if err := a.c.sessions.Delete(tx, d.ID); err != nil {
-			return err
+			return struct{}{}, err
 		}
 	}
-	return nil
+	if len(over) == maxCleared {
+		_, err = a.clear.Schedule(tx, 0, struct{}{})
+	}
+	return struct{}{}, err
 }
 
 // revokeOf ends the session that an identity stands for, if it is one of ours.

@@ -61,6 +61,7 @@ type settings struct {
 	auth     authmod.Options
 	password password.Options
 	modules  []authmod.Module
+	realTime bool // of the bubble that the test runs in, in place of a clock that stands still
 	onCreate func(tx *engine.Tx, u *engine.Doc[User]) error
 }
 
@@ -115,8 +116,10 @@ func setup(t *testing.T, change ...func(*settings)) *app {
 		return a.users.Get(tx, id)
 	})
 	a.db = enginetest.Open(t, s, func(o *engine.Options) {
-		o.Clock = a.clock.now
-		o.Store = memstore.New(memstore.Options{Clock: a.clock.now})
+		if !set.realTime {
+			o.Clock = a.clock.now
+		}
+		o.Store = memstore.New(memstore.Options{Clock: o.Clock})
 		a.store = o.Store
 		o.Logger = slog.New(slog.NewTextHandler(a.log, nil))
 	})

@@ -99,6 +99,8 @@ func (u usersOf[T, P]) fields(r engine.Reader, user string) (UserFields, error) 
 	return *P(&d.Value).authFields(), nil
 }
 
+var errNobody = engine.Errorf(engine.CodeUnauthenticated, "nobody is signed in")
+
 // UserID returns the user whom r runs as, as an id of the users collection. When nobody is signed in the error is of code
 // unauthenticated.
 func UserID[T any](r engine.Reader, users *engine.Collection[T]) (engine.ID[T], error) {
@@ -107,7 +109,7 @@ func UserID[T any](r engine.Reader, users *engine.Collection[T]) (engine.ID[T], 
 		return "", err
 	}
 	if who == nil || who.User == "" {
-		return "", engine.Errorf(engine.CodeUnauthenticated, "nobody is signed in")
+		return "", errNobody
 	}
 	return users.ParseID(who.User)
 }
