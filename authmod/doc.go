@@ -26,13 +26,18 @@
 //
 // # What is guaranteed
 //
+// A new account becomes that of the user who has proved the same e-mail address before; an address that nobody has proved links
+// nothing. A signed-in person links accounts of any address themselves, by modules that let them ([Link]), and takes them away
+// again by auth:unlink.
+//
 // Account, user, session and refresh token, and all that triggers write because of them, are one transaction: all of it
 // happens or none. A trigger's error refuses the sign-up and reaches the client as it is. OnCreate of the users collection
 // fires once in a user's life, never on a later sign-in, which changes nothing about the user.
 //
 // A session ends for everybody at the commit that ends it: sign-out, with the session's own access token or later with
 // auth:signOut {refreshToken}, a sign-in in its place, [Auth.RevokeSessions], the deletion of its user. Whatever asked for the
-// identity is run again then. A refresh of the tokens runs nothing again.
+// identity is run again then. A refresh of the tokens runs nothing again. People see their sessions by the query auth:sessions and
+// end them by auth:revokeSession and auth:revokeOtherSessions.
 //
 // A sign-up may be sent again when its answer was lost, with the same idempotencyKey beside provider and params: it happens
 // once, and whoever proves the same password goes on with its session. This holds for a day, for modules that ask

@@ -103,6 +103,27 @@ func TestSealedFromTheStart(t *testing.T) {
 	}
 }
 
+// The secret may come from the environment; what Options say goes first.
+func TestSealedByTheEnvironment(t *testing.T) {
+	t.Setenv("MIMOSA_AUTH_SECRET", strings.Repeat("environment", 4))
+	shared := memstore.NewShared(memstore.Options{})
+	_, dump, err := reopen(t, shared, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(privateKey(t, dump), oid) {
+		t.Error("the key lies in the clear")
+	}
+	if _, _, err := reopen(t, shared, bytes.Repeat([]byte("o"), 32)); err == nil {
+		t.Error("the environment outdid Options")
+	}
+	t.Setenv("MIMOSA_AUTH_SECRET", "short")
+	if _, _, err := reopen(t, shared, nil); err == nil || !strings.Contains(err.Error(), "MIMOSA_AUTH_SECRET") {
+		t.Errorf("a short one: %v", err)
+	}
+}
+
+
 func TestDiscovery(t *testing.T) {
 	t.Parallel()
 	for issuer, want := range map[string]int{"": 404, "school": 404, "https://school.example": 200, "https://school.example/": 200} {
