@@ -212,7 +212,7 @@ func (o Options) check(s *engine.Schema) {
 		s.Problem("authmod: SessionTTL is %v and IdleTTL %v, and both must be longer than %v", o.SessionTTL, o.IdleTTL, minTTL)
 	}
 	if n := len(o.KeySecret); n > 0 && n < minKeySecret {
-		s.Problem("authmod: KeySecret, or %s, has %d bytes, and must have at least %d", secretVariable, n, minKeySecret)
+		s.Problem("authmod: KeySecret has %d bytes, or %s has, and must have at least %d", n, secretVariable, minKeySecret)
 	}
 }
 

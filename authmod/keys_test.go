@@ -123,7 +123,6 @@ func TestSealedByTheEnvironment(t *testing.T) {
 	}
 }
 
-
 func TestDiscovery(t *testing.T) {
 	t.Parallel()
 	for issuer, want := range map[string]int{"": 404, "school": 404, "https://school.example": 200, "https://school.example/": 200} {
