@@ -85,6 +85,7 @@ type Auth struct {
 	keys     *keyring
 	open     openDatabases
 	limits   limits
+	external externals
 }
 
 // The functions of this package. Those below the line are internal.

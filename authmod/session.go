@@ -156,6 +156,9 @@ func (a *Auth) forget(tx *engine.Tx, user string) error {
 		if err := a.c.accounts.Delete(tx, d.ID); err != nil {
 			return err
 		}
+		if err := a.external.bury(tx, d.Value); err != nil {
+			return err
+		}
 	}
 	sessions, err := a.c.sessionsByUser.Eq(tx, user).Collect()
 	if err != nil {

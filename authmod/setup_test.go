@@ -63,6 +63,7 @@ type settings struct {
 	modules  []authmod.Module
 	realTime bool // of the bubble that the test runs in, in place of a clock that stands still
 	onCreate func(tx *engine.Tx, u *engine.Doc[User]) error
+	define   func(users *engine.Collection[User]) // registers more
 }
 
 func setup(t *testing.T, change ...func(*settings)) *app {
@@ -105,6 +106,9 @@ func setup(t *testing.T, change ...func(*settings)) *app {
 		_, err = a.enrolments.Insert(tx, Enrolment{User: u.ID, Course: p.Course})
 		return err
 	})
+	if set.define != nil {
+		set.define(a.users)
+	}
 	engine.Query(s, "users:me", func(tx *engine.ReadTx, _ struct{}) (*engine.Doc[User], error) {
 		id, err := authmod.UserID(tx, a.users)
 		if errors.Is(err, &engine.Error{Code: engine.CodeUnauthenticated}) {

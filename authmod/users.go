@@ -19,6 +19,7 @@ type users interface {
 	// verify marks a user's e-mail address as verified, if it is this one.
 	verify(tx *engine.Tx, user, email string) error
 	fields(r engine.Reader, user string) (UserFields, error)
+	remove(tx *engine.Tx, user string) error
 }
 
 type usersOf[T any, P userPtr[T]] struct {
