@@ -52,6 +52,12 @@ export const api = {
     me: query<None, User | null>("users:me"),
     whoami: action<None, User | null>("users:whoami"),
   },
+  people: {
+    staffRoom: query<None, string>("people:staffRoom"),
+    setRole: mutation<{ user: string; role: string }, null>("people:setRole"),
+    ban: mutation<{ user: string }, null>("people:ban"),
+    remove: mutation<{ user: string }, null>("people:remove"),
+  },
   values: {
     query: query<Everything, Everything>("values:query"),
     mutation: mutation<Everything, Everything>("values:mutation"),
@@ -74,5 +80,8 @@ export const api = {
     signIn: action<SignInArgs, SignInResult>("auth:signIn"),
     signOut: action<None, null>("auth:signOut"),
     isAuthenticated: query<None, boolean>("auth:isAuthenticated"),
+    sessions: query<None, { _id: string; current: boolean; provider: string }[]>("auth:sessions"),
+    revokeSession: mutation<{ session: string }, null>("auth:revokeSession"),
+    revokeOtherSessions: mutation<None, null>("auth:revokeOtherSessions"),
   },
 };

@@ -41,6 +41,8 @@ func main() {
 type User struct {
 	authmod.UserFields
 	Nickname string `json:"nickname" jsonschema:"minLength=1,maxLength=30"`
+	Role     string `json:"role,omitempty"`
+	Banned   bool   `json:"banned,omitempty"`
 }
 
 // Counter counts under a name.
@@ -84,7 +86,7 @@ func newApp(ttl time.Duration) *app {
 	a.byName = a.counters.AddUnique("byName", "name")
 	a.byRoom = a.messages.AddIndex("byRoom", "room")
 	a.auth = authmod.New(s, a.users, authmod.Options{
-		AccessTTL: ttl,
+		AccessTTL: ttl, BeforeSession: a.notBanned,
 		Modules: []authmod.Module{password.New(password.Options{
 			Profile: authmod.NewProfile(profile), MinLength: 8, MaxFailures: -1,
 			Crypto: password.Argon2id{Memory: 8 << 10, Passes: 1, Threads: 1},
@@ -118,6 +120,7 @@ func newApp(ttl time.Duration) *app {
 	a.registerKept()
 	a.registerBugs()
 	a.registerPages()
+	a.registerPeople()
 	return a
 }
 
