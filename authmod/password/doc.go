@@ -23,8 +23,23 @@
 // that the hash is still the one that was verified. Hashes that are weaker than those of Options.Crypto are renewed on the
 // occasion.
 //
+// # Users from elsewhere
+//
+// A program that brings its users along inserts their documents, and for each an account with the hash that it has: argon2id,
+// scrypt ("$scrypt$ln=…"), or bcrypt ("$2a$", "$2b$", "$2y$").
+//
+//	auth.Accounts().Insert(tx, authmod.Account{Provider: "password", ProviderAccountID: email, User: string(id), Secret: hash})
+//
+// The command import does the same with lines of JSON, {"provider": "password", "providerAccountId": …, "user": …, "secret": …}, for
+// the collection authAccounts. Addresses are normalised, and hashes that cannot be verified refused, as the accounts are stored;
+// where that was gone round, the password is wrong, and a line in the log names the account. Passwords are verified composed
+// (NFC), so a hash of one that was not is of no use; such people, and those with other kinds of hashes, set a new password.
+//
 // # What is not promised
 //
 // That an address has an account can be found out by signing up with it. Whoever knows an address can keep its owner from
 // signing in, for as long as they keep failing to: the alternative, no limit, is worse.
+//
+// A hash from elsewhere takes as long to verify as its parameters say. Until its owner has signed in, the time of an answer may
+// tell that there is an account.
 package password

@@ -1,10 +1,15 @@
 package password_test
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 
+	"github.com/mimosadb/mimosa/authmod"
 	"github.com/mimosadb/mimosa/authmod/password"
+	"github.com/mimosadb/mimosa/engine"
+	"github.com/mimosadb/mimosa/engine/storage/memstore"
 )
 
 // Passwords that are guessed first are refused beside short ones. A program would read them from a file, or embed one.
@@ -29,4 +34,40 @@ func ExampleArgon2id() {
 	right, err := password.Argon2id{}.Verify(hash, "correct horse battery staple")
 	fmt.Println(hash[:31], right, err)
 	// Output: $argon2id$v=19$m=19456,t=2,p=1$ true <nil>
+}
+
+// Users of another system keep their passwords: their hashes come along, and are replaced as they sign in.
+func ExampleNew_import() {
+	s := engine.NewSchema()
+	users := engine.Define[User](s, "users")
+	auth := authmod.New(s, users, authmod.Options{Modules: []authmod.Module{password.New(password.Options{})}})
+	db, err := engine.Open(s, engine.Options{Store: memstore.New(memstore.Options{})})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer db.Close()
+
+	err = db.Update(context.Background(), func(tx *engine.Tx) error {
+		id, err := users.Insert(tx, User{authmod.UserFields{Email: "ada@example.com", EmailVerified: true}})
+		if err != nil {
+			return err
+		}
+		_, err = auth.Accounts().Insert(tx, authmod.Account{
+			Provider: "password", ProviderAccountID: "ada@example.com", User: string(id),
+			Secret: "$2y$10$N9qo8uLOickgx2ZMRZoMyehtJ/whDdsI.d1w/JqKiOrDw8pCT0JLG",
+			// The other system had verified it. Other ways to sign in with this address become hers.
+			VerifiedEmail: "ada@example.com",
+		})
+		return err
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = db.RunAction(context.Background(), engine.Call{Function: "auth:signIn", Args: json.RawMessage(
+		`{"provider": "password", "params": {"flow": "signIn", "email": "Ada@Example.com", "password": "correct horse battery staple"}}`,
+	)})
+	fmt.Println("signed in:", err == nil)
+	// Output: signed in: true
 }

@@ -187,7 +187,7 @@ func (m *module) check(
 		if err := guard.Again(); err != nil {
 			return err
 		}
-		if right, err = m.verify(account, password, &c); err == nil && !right {
+		if right, err = m.verify(a, account, password, &c); err == nil && !right {
 			guard.Fail() // before the next one's turn
 		}
 		return err
@@ -203,7 +203,9 @@ func (m *module) check(
 
 // verify checks a password, with as much work where there is no account as where there is one. It fills in what the
 // transaction has to expect, and a new hash where the stored one is weaker than those made today.
-func (m *module) verify(account *engine.Doc[authmod.Account], password string, c *authmod.Completion) (bool, error) {
+func (m *module) verify(
+	a *authmod.Attempt, account *engine.Doc[authmod.Account], password string, c *authmod.Completion,
+) (bool, error) {
 	crypto := m.options.Crypto
 	decoy, err := m.decoy.hash(crypto)
 	if err != nil {
@@ -214,6 +216,12 @@ func (m *module) verify(account *engine.Doc[authmod.Account], password string, c
 		return false, err
 	}
 	right, err := crypto.Verify(account.Value.Secret, password)
+	if errors.Is(err, ErrHash) {
+		// That concerns the operator, and would tell anybody else that there is an account.
+		a.DB().Options().Logger.Error("authmod/password: the hash of an account cannot be verified", "account", account.ID)
+		_, err := crypto.Verify(decoy, password)
+		return false, err
+	}
 	if err != nil || !right {
 		return false, err
 	}

@@ -156,6 +156,15 @@ func (c Scrypt) Outdated(hash string) bool {
 	return err == nil && p.scrypt != c.withDefaults()
 }
 
+// readable says whether a hash is one that verify takes.
+func readable(hash string) bool {
+	if isBcrypt(hash) {
+		return checkBcrypt(hash) == nil
+	}
+	_, err := parse(hash)
+	return err == nil
+}
+
 // phc is a parsed hash; one of argon and scrypt is set.
 type phc struct {
 	argon     Argon2id

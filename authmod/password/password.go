@@ -90,6 +90,7 @@ func (m *module) Attach(h *authmod.Host) {
 	m.failures = authmod.NewLimiter(o.MaxFailures, time.Hour)
 	m.taken = authmod.NewLimiter(o.MaxFailures*takenPerFailure, time.Hour)
 	m.sheet = h.Profile(o.Profile)
+	h.BeforeAccount(m.checkAccount)
 }
 
 // SignIn answers by flow.
