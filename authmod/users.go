@@ -100,10 +100,6 @@ func (u usersOf[T, P]) fields(r engine.Reader, user string) (UserFields, error) 
 	return *P(&d.Value).authFields(), nil
 }
 
-func (u usersOf[T, P]) remove(tx *engine.Tx, user string) error {
-	return u.c.Delete(tx, engine.ID[T](user))
-}
-
 var errNobody = engine.Errorf(engine.CodeUnauthenticated, "nobody is signed in")
 
 // UserID returns the user whom r runs as, as an id of the users collection. When nobody is signed in the error is of code
