@@ -86,6 +86,7 @@ type Auth struct {
 	open     openDatabases
 	limits   limits
 	external externals
+	codes    *codeStore // nil until a module asks for codes
 }
 
 // The functions of this package. Those below the line are internal.

@@ -76,6 +76,10 @@ func (a *Attempt) Flow() string { return a.flow }
 // Verifier is what the client kept since the answer that Redirect gave it; empty when it sent none.
 func (a *Attempt) Verifier() string { return a.verifier }
 
+// Key is the same for a call that is sent again because its answer was lost, and for no other: a hash of the idempotencyKey
+// beside provider and params; empty where the client sent none. It proves nothing about the person.
+func (a *Attempt) Key() string { return a.key }
+
 // Reserved returns a reserved parameter, such as "password", which must be a string. When it is missing or something else,
 // the issue says so.
 func (a *Attempt) Reserved(name string) (string, *engine.Issue) {

@@ -87,6 +87,20 @@ type NewUser struct {
 	doc json.RawMessage
 }
 
+// Document is the user document, for a module that keeps it until somebody has proved something; NewUserOf takes it back.
+func (u NewUser) Document() json.RawMessage { return u.doc }
+
+// NewUserOf is the NewUser of a Document. It is validated again when it is stored.
+func NewUserOf(doc json.RawMessage) NewUser {
+	var fields struct {
+		Email string `json:"email"`
+	}
+	if err := json.Unmarshal(doc, &fields); err != nil {
+		return NewUser{} // which Complete refuses
+	}
+	return NewUser{Email: fields.Email, doc: doc}
+}
+
 // Profile puts a profile in its place. A nil one stands for users with an e-mail address and nothing else; further parameters
 // are let through to the triggers as they are.
 func (h *Host) Profile(p Profile) *Sheet {

@@ -145,7 +145,7 @@ func (a *Auth) RevokeSessions(tx *engine.Tx, user, except string) error {
 	return nil
 }
 
-// forget removes all that this package keeps about a user: accounts, sessions, refresh tokens. It runs in the transaction
+// forget removes all that this package keeps about a user: accounts, sessions, refresh tokens, codes. It runs in the transaction
 // that deletes the user's document, so that a user who is gone can neither go on nor come back.
 func (a *Auth) forget(tx *engine.Tx, user string) error {
 	accounts, err := a.c.accountsByUser.Eq(tx, user).Collect()
@@ -159,6 +159,9 @@ func (a *Auth) forget(tx *engine.Tx, user string) error {
 		if err := a.external.bury(tx, d.Value); err != nil {
 			return err
 		}
+	}
+	if err := a.forgetCodes(tx, user, accounts); err != nil {
+		return err
 	}
 	sessions, err := a.c.sessionsByUser.Eq(tx, user).Collect()
 	if err != nil {
