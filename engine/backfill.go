@@ -54,7 +54,7 @@ func (db *DB) background(ctx context.Context, fn func(t *txn, try int) error) (T
 		t.reads.Seal()
 		m := &member{reads: &t.reads, writes: t.writes(), touched: t.touched}
 		if err = db.committer.admit(m); err == nil {
-			err = db.committer.accept(t.base.seq, own, m)
+			err = db.committer.accept(ctx, t.base.seq, own, m)
 		}
 		var ts Timestamp
 		if err == nil {

@@ -177,8 +177,9 @@ func (c *committer) admit(m *member) error {
 // errNoRoom says that more bytes are under way than may be: the mutation has to wait, and to be run again.
 var errNoRoom = fmt.Errorf("engine: no room for what was written: %w", errBusy())
 
-// accept fixes the place of a finished mutation in the commit order, or returns errConflict.
-func (c *committer) accept(base uint64, own *reservation, m *member) error {
+// accept fixes the place of a finished mutation in the commit order, or returns errConflict. While it is held back by somebody's
+// reservation it heeds ctx, and returns its cause; nothing has been accepted then.
+func (c *committer) accept(ctx context.Context, base uint64, own *reservation, m *member) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
@@ -198,9 +199,13 @@ func (c *committer) accept(base uint64, own *reservation, m *member) error {
 		select {
 		case <-r.done:
 		case <-timer.C:
+		case <-ctx.Done():
 		}
 		timer.Stop()
 		c.mu.Lock()
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
 	}
 	if !c.unsafe && c.conflicts(base, m.reads) {
 		return errConflict

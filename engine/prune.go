@@ -189,7 +189,7 @@ func (db *DB) pruneBatch(ctx context.Context, prefix []byte, cutoff Timestamp) (
 	if err := db.committer.admit(m); err != nil {
 		return false, err
 	}
-	if err := db.committer.accept(t.base.seq, nil, m); err != nil {
+	if err := db.committer.accept(ctx, t.base.seq, nil, m); err != nil {
 		return false, err
 	}
 	_, err = db.committer.await(ctx, m)

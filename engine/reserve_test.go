@@ -53,6 +53,55 @@ func TestReservation(t *testing.T) {
 	})
 }
 
+// Whoever is held back goes when their context ends, at once, and has written nothing.
+func TestHeldBackHeedsItsContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCounters()
+		db := enginetest.Open(t, c.schema)
+		const takes, patience = 300 * time.Millisecond, 10 * time.Millisecond
+		errGone := errors.New("the client has gone")
+		var others sync.WaitGroup
+		var counted, left atomic.Int64
+		err := db.Update(context.Background(), func(tx *engine.Tx) error {
+			if err := c.increment(tx, "hot"); err != nil {
+				return err
+			}
+			began := time.Now()
+			ctx, cancel := context.WithCancelCause(context.Background())
+			timer := time.AfterFunc(patience, func() { cancel(errGone) })
+			others.Go(func() {
+				defer cancel(nil)
+				defer timer.Stop()
+				err := c.add(ctx, db, "hot")
+				if err == nil {
+					counted.Add(1)
+					return
+				}
+				left.Add(1)
+				if !errors.Is(err, errGone) || errors.Is(err, engine.ErrOutcomeUnknown) {
+					t.Errorf("held back until its context ended: %v", err)
+				}
+				if waited := time.Since(began); waited != patience {
+					t.Errorf("it went after %v, want %v", waited, patience)
+				}
+			})
+			time.Sleep(takes)
+			return nil
+		})
+		others.Wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := left.Load(); n != 1 {
+			t.Errorf("%d were held back, want 1", n)
+		}
+		if n, want := c.value(t, db, "hot"), int(counted.Load())+1; n != want {
+			t.Errorf("the counter is %d, want %d", n, want)
+		}
+	})
+}
+
 // errStarved is what a mutation gives up with that met conflicts more often than enough.
 var errStarved = errors.New("it starves")
 

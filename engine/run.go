@@ -312,7 +312,7 @@ func (db *DB) attempt(ctx context.Context, t *txn, req *requested, fn func(*txn)
 	if fnErr == nil && !replayed && t.mine.Len() > 0 {
 		m := &member{reads: &t.reads, writes: t.writes(), touched: t.touched, committed: s.committed}
 		if fnErr = db.committer.admit(m); fnErr == nil {
-			if err := db.committer.accept(t.base.seq, own, m); err != nil {
+			if err := db.committer.accept(ctx, t.base.seq, own, m); err != nil {
 				return res, errors.Is(err, errConflict) || errors.Is(err, errNoRoom), err
 			}
 			s.accept()

@@ -192,7 +192,7 @@ func (db *DB) raiseMark(ctx context.Context, function string) error {
 	if err := db.committer.admit(m); err != nil {
 		return err
 	}
-	if err := db.committer.accept(t.base.seq, nil, m); err != nil {
+	if err := db.committer.accept(ctx, t.base.seq, nil, m); err != nil {
 		return err
 	}
 	_, err = db.committer.await(ctx, m)
