@@ -66,7 +66,7 @@ func (s *Server) serveCall(w http.ResponseWriter, r *http.Request, name string) 
 		s.answerCall(w, &wire.HTTPResult{Failure: noComponents()})
 		return
 	}
-	ec := engine.Call{Function: call.Path, Args: call.Args, Principal: p}
+	ec := engine.Call{Function: call.Path, Args: call.Args, Principal: p, Remote: s.remote(r)}
 	if e.atTS {
 		s.queryAt(w, engine.Timestamp(*call.TS), ec)
 		return

@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// Validate says what is wrong with the options: origins that no browser would ever send. New takes such options all the
-// same, and warns of them in its log.
+// Validate says what is wrong with the options: origins that no browser would ever send, and trusted proxies that are no network,
+// or everybody. New takes such options all the same, without those proxies, and warns of them in its log.
 func (o Options) Validate() error {
-	var errs []error
+	errs := []error{o.checkProxies()}
 	for _, origin := range o.AllowedOrigins {
 		u, err := url.Parse(origin)
 		switch {

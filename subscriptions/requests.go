@@ -222,7 +222,7 @@ func (s *socket) startActions() {
 
 func (s *socket) runAction(id uint64, a *action, p engine.Principal) {
 	defer s.workers.Done()
-	res, err := s.server.db.RunAction(s.server.ctx, engine.Call{Function: a.Path, Args: a.Args, Principal: p})
+	res, err := s.server.db.RunAction(s.server.ctx, engine.Call{Function: a.Path, Args: a.Args, Principal: p, Remote: s.remote})
 	resp := &wire.ActionResponse{RequestID: a.RequestID, Result: res.Value, LogLines: s.server.logLines(res.Log)}
 	if err != nil {
 		resp.Failure = failure(err)

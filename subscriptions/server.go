@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,11 @@ type Options struct {
 	// AllowedOrigins are the web origins, such as "https://app.example.com", whose pages may connect and call, beside the
 	// host that serves them; "*" allows all. Clients that are no browsers send no origin and are not asked for one.
 	AllowedOrigins []string
+	// TrustedProxies are the networks of the proxies through which clients come, such as a load balancer's. What they say in
+	// X-Forwarded-For is then the address of the client, which actions get by ActionCtx.Remote and limits go by: see RemoteAddr.
+	// Without any, the address is that of the connection, so that behind a proxy all clients have one. Networks that hold
+	// every address are left out.
+	TrustedProxies []netip.Prefix
 
 	// MaxFrame is the size in bytes of a message or a body that a client may send; 8 MiB.
 	MaxFrame int
@@ -110,6 +116,7 @@ func New(db *engine.DB, o Options) *Server {
 	if err := o.Validate(); err != nil {
 		s.o.Logger.Warn("options that have no effect", "error", err)
 	}
+	s.o.TrustedProxies = o.usableProxies()
 	s.limits = wire.Limits{Bytes: s.o.MaxFrame}
 	s.upgrader = websocket.Upgrader{
 		ReadBufferSize: 4 << 10, WriteBufferSize: 1 << 10, WriteBufferPool: &sync.Pool{},

@@ -293,6 +293,7 @@ func newApp() *app {
 	engine.Action(s, "actions:gated", func(c *engine.ActionCtx, in gateArgs) (string, error) {
 		return in.Gate, a.gate(in.Gate).pass(c.Context())
 	})
+	engine.Action(s, "actions:from", func(c *engine.ActionCtx, _ none) (string, error) { return c.Remote().String(), nil })
 	engine.Action(s, "actions:add", func(c *engine.ActionCtx, in addArgs) (string, error) { return add.Run(c, in) })
 	return a
 }
@@ -458,6 +459,15 @@ func (h *host) connect(session ...string) *client {
 	if len(session) > 0 {
 		c.session = session[0]
 	}
+	c.send(&wire.Connect{SessionID: c.session, ConnectionCount: h.connections.Add(1), LastCloseReason: "InitialConnect"})
+	return c
+}
+
+// connectFrom opens a socket of a new session, with a header X-Forwarded-For.
+func (h *host) connectFrom(forwarded string) *client {
+	h.t.Helper()
+	c := h.dial("X-Forwarded-For", forwarded)
+	c.session = newSession()
 	c.send(&wire.Connect{SessionID: c.session, ConnectionCount: h.connections.Add(1), LastCloseReason: "InitialConnect"})
 	return c
 }

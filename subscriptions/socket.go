@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,7 @@ import (
 type socket struct {
 	server  *Server
 	conn    *websocket.Conn
+	remote  netip.Addr     // the client's, as of the handshake
 	net     *coalescer     // below conn
 	workers sync.WaitGroup // all goroutines but the reader
 	gone    chan struct{}  // closed when all of them have ended
@@ -99,7 +101,7 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		return // the upgrader has answered
 	}
 	sock := &socket{
-		server: s, conn: conn, net: taken.conn, gone: make(chan struct{}), ready: make(chan struct{}, 1),
+		server: s, conn: conn, remote: s.remote(r), net: taken.conn, gone: make(chan struct{}), ready: make(chan struct{}, 1),
 		slots: map[uint32]*slot{}, spoke: s.o.Clock.Now(),
 	}
 	sock.room = sync.NewCond(&sock.mu)
