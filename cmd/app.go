@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -50,8 +51,9 @@ type App struct {
 
 	// Database are the options of the database. Dir comes from the flag --data; Logger, unless set, writes to standard error.
 	Database engine.Options
-	// Server are the options of the calls and live queries. Authenticator comes from Auth, and the flag --allow-origin adds
-	// to AllowedOrigins.
+	// Server are the options of the calls and live queries. Authenticator comes from Auth, and the flags --allow-origin and
+	// --trust-proxy add to AllowedOrigins and TrustedProxies. Handlers of Routes, too, see the address of a client that comes
+	// through a trusted proxy as the request's RemoteAddr, with port 0.
 	Server subscriptions.Options
 }
 
@@ -110,6 +112,8 @@ type program struct {
 	metrics string
 	data    string
 	origins []string
+	proxies []string       // as given
+	trusted []netip.Prefix // as read by checkProxies
 	dev     bool
 
 	// Of the commands that look after data.
@@ -156,6 +160,7 @@ func (p *program) command() *cobra.Command {
 		f.StringVar(&p.addr, "addr", defaultAddr, `address to listen on; ":8787" listens on all addresses of this machine`)
 		f.StringVar(&p.data, "data", defaultData, "folder that holds the data")
 		f.StringSliceVar(&p.origins, "allow-origin", nil, `further web origin whose pages may connect, such as "https://app.example.com"`)
+		f.StringSliceVar(&p.proxies, "trust-proxy", nil, `address or network of a proxy whose X-Forwarded-For is believed, such as "10.0.0.0/8", "loopback" or "private"`)
 		f.StringVar(&p.metrics, "metrics", "", `address at which Prometheus finds metrics, under /metrics, such as "localhost:9090"; none by default`)
 		f.BoolVar(&p.dev, "dev", false, "send log lines of functions and texts of internal errors to clients")
 	}

@@ -22,9 +22,13 @@
 //	version   print the version
 //
 // serve takes --addr (localhost:8787 by default: this machine alone can connect; ":8787" listens on all its addresses),
-// --data (./mimosa-data), --allow-origin and --dev. One address then serves the calls and live queries under /api/, the
-// client at /mimosa.js, the public keys of sign-in at /.well-known/jwks.json, the addresses at which identity providers and
-// webhooks come in under /api/auth/, and the program's own page.
+// --data (./mimosa-data), --allow-origin, --trust-proxy and --dev. One address then serves the calls and live queries under
+// /api/, the client at /mimosa.js, the public keys of sign-in at /.well-known/jwks.json, the addresses at which identity
+// providers and webhooks come in under /api/auth/, and the program's own page.
+// --trust-proxy, for a program behind a proxy, says which addresses are the proxy's: an IP address, a network such as
+// 10.0.0.0/8, loopback (127.0.0.0/8 and ::1) or private (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 and fc00::/7); it may be
+// given more than once. Limits on failed sign-ins then go by the clients that the proxy names in X-Forwarded-For, not by the
+// proxy.
 // --metrics HOST:PORT serves the metrics of the database, the Go runtime and the process to Prometheus, at /metrics of that
 // address; whoever reaches it may read them. It is off by default.
 //
@@ -60,5 +64,5 @@
 //
 // # What it does not
 //
-// It speaks HTTP, not HTTPS: on a network, put it behind a proxy that does. It has no access log.
+// It speaks HTTP, not HTTPS: on a network, put it behind a proxy that does, and trust that. It has no access log.
 package cmd

@@ -19,7 +19,7 @@ const grace = 10 * time.Second
 // serve runs until ctx ends. It takes the port before the data folder: of two starts of the same program by mistake, the
 // second is told about the port without waiting for the folder.
 func (p *program) serve(ctx context.Context) (err error) {
-	if err := errors.Join(p.checkAddr(), p.checkMetrics(), p.checkData(), p.checkOrigins()); err != nil {
+	if err := errors.Join(p.checkAddr(), p.checkMetrics(), p.checkData(), p.checkOrigins(), p.checkProxies()); err != nil {
 		return err
 	}
 	listener, err := listen(ctx, p.addr, "--addr")
@@ -67,7 +67,7 @@ func (p *program) serve(ctx context.Context) (err error) {
 	metrics := startMetrics(scrapes, db, logger)
 	defer metrics.close()
 	server := &http.Server{
-		Handler:           limitBodies(routes),
+		Handler:           fromClients(limitBodies(routes), p.trustedProxies()),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
@@ -98,6 +98,7 @@ func (p *program) serverOptions() subscriptions.Options {
 	if p.Auth != nil {
 		o.Authenticator = p.Auth
 	}
+	o.TrustedProxies = p.trustedProxies()
 	o.AllowedOrigins = append(o.AllowedOrigins[:len(o.AllowedOrigins):len(o.AllowedOrigins)], p.origins...)
 	return o
 }
