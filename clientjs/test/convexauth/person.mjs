@@ -1,0 +1,187 @@
+// What the tests stand on: the page, bundled; a server for it; and people at a browser, with all that their page has shown.
+import assert from "node:assert/strict";
+import { mkdtemp, cp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import { problemsOf } from "../browser/chromium.mjs";
+import { patience, Program } from "../browser/program.mjs";
+
+const source = fileURLToPath(new URL("page", import.meta.url));
+
+/** Bundles the page, as a program that uses @convex-dev/auth would, into a folder of its own. */
+export async function bundle() {
+  const folder = await mkdtemp(join(tmpdir(), "mimosa-convexauth-"));
+  for (const name of ["index.html", "page.css"]) await cp(join(source, name), join(folder, name));
+  await build({
+    entryPoints: [join(source, "main.tsx")],
+    outfile: join(folder, "page.js"),
+    bundle: true,
+    format: "esm",
+    target: "es2022",
+    jsx: "automatic",
+    define: { "process.env.NODE_ENV": '"development"' },
+    logLevel: "warning",
+  });
+  return { folder, remove: () => rm(folder, { recursive: true, force: true }) };
+}
+
+/** The test's server. */
+export class Server extends Program {
+  static async open({ page, ttl, flags = [] }) {
+    const env = { MIMOSA_TEST_PAGE: page ?? "", MIMOSA_TEST_ACCESS_TTL: ttl ?? "" };
+    return super.open({ variable: "MIMOSA_CONVEXAUTH_SERVER", package: "./clientjs/test/convexauth/app", flags, env });
+  }
+
+  /** Has the operator do something to a user. */
+  async operator(deed, email) {
+    const response = await fetch(`${this.url}/operator/${deed}?${new URLSearchParams({ email })}`, { method: "POST" });
+    assert.equal(response.status, 204, await response.text());
+  }
+
+  /** Calls a function over HTTP, as nobody, and returns its answer as it stands on the wire. */
+  async call(kind, path, args) {
+    const response = await fetch(`${this.url}/api/${kind}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ path, format: "convex_encoded_json", args: [args] }),
+    });
+    return response.json();
+  }
+}
+
+/** Runs in the page before anything else: writes down each different state that it shows. */
+function record() {
+  window.shown = [];
+  const look = () => {
+    const parts = ["hook", "component", "server"].map((id) => document.getElementById(id)?.textContent);
+    const state = parts.includes(undefined) ? "no page" : parts.join("/");
+    if (window.shown.at(-1) !== state) window.shown.push(state);
+  };
+  new MutationObserver(look).observe(document, { subtree: true, childList: true, characterData: true });
+}
+
+/** One tab of a browser. */
+export class Person {
+  constructor(page, url) {
+    this.page = page;
+    this.url = url;
+    this.problems = problemsOf(page);
+    /** The refresh tokens with which the page asked for new ones. */
+    this.refreshes = [];
+    page.on("request", (request) => {
+      if (request.method() !== "POST" || !request.url().endsWith("/api/action")) return;
+      const { refreshToken } = request.postDataJSON().args[0];
+      if (refreshToken) this.refreshes.push(refreshToken);
+    });
+  }
+
+  /** Somebody with a browser profile of their own. */
+  static async arrive(browser, url) {
+    const context = await browser.newContext({ locale: "en-GB", viewport: { width: 800, height: 900 } });
+    context.setDefaultTimeout(patience);
+    await context.addInitScript(record);
+    return Person.#open(context, url);
+  }
+
+  static async #open(context, url) {
+    const person = new Person(await context.newPage(), url);
+    await person.page.goto(url);
+    return person;
+  }
+
+  /** Another tab of the same browser. */
+  async anotherTab() {
+    return Person.#open(this.page.context(), this.url);
+  }
+
+  async choose(flow) {
+    const other = flow === "Sign up" ? "I have no account" : "I have an account";
+    const submit = this.page.getByRole("button", { name: flow, exact: true });
+    await submit.or(this.page.getByRole("button", { name: other })).waitFor();
+    if (!(await submit.isVisible())) await this.page.getByRole("button", { name: other }).click();
+  }
+
+  /** Fills in the form and sends it. */
+  async enter(flow, fields) {
+    await this.choose(flow);
+    for (const [name, value] of Object.entries(fields)) await this.page.locator(`input[name=${name}]`).fill(value);
+    await this.page.getByRole("button", { name: flow, exact: true }).click();
+  }
+
+  signUp({ email, password, nickname, course }) {
+    return this.enter("Sign up", { email, password, nickname, course });
+  }
+
+  signIn({ email, password }) {
+    return this.enter("Sign in", { email, password });
+  }
+
+  signOut() {
+    return this.page.getByRole("button", { name: "Sign out" }).click();
+  }
+
+  /** Waits until the page shows a state: what its hook, its components and the server say. */
+  async state(hook, server) {
+    const state = `${hook}/${hook}/${server}`;
+    try {
+      await this.page.waitForFunction((wanted) => window.shown.at(-1) === wanted, state, { polling: 50 });
+    } catch (error) {
+      const log = await this.shown().catch(() => []);
+      throw new Error(`waited in vain for ${state}; the page showed ${log.join(", ")}; ${this.problems.join("; ")}`, { cause: error });
+    }
+  }
+
+  signedIn({ nickname }) {
+    return this.state("authenticated", nickname);
+  }
+
+  signedOut() {
+    return this.state("unauthenticated", "nobody");
+  }
+
+  /** Each different state that the page has shown since it was loaded, or since the last forget. */
+  shown() {
+    return this.page.evaluate(() => window.shown);
+  }
+
+  /** Forgets the states before the one that stands there now. */
+  forget() {
+    return this.page.evaluate(() => void window.shown.splice(0, window.shown.length - 1));
+  }
+
+  text(selector) {
+    return this.page.locator(selector).textContent();
+  }
+
+  /** Waits until a list of the page has a line. */
+  async line(list, text) {
+    await this.page.getByRole("list", { name: list }).getByText(text, { exact: true }).waitFor();
+  }
+
+  lines(list) {
+    return this.page.getByRole("list", { name: list }).locator("li").allTextContents();
+  }
+
+  /** What the package keeps in the browser's storage, by the beginning of its key. */
+  async stored(prefix) {
+    return this.page.evaluate((start) => {
+      const key = Object.keys(localStorage).find((k) => k.startsWith(start));
+      return key === undefined ? null : localStorage.getItem(key);
+    }, `__convexAuth${prefix}_`);
+  }
+
+  async leave() {
+    await this.page.context().close();
+  }
+}
+
+/** Waits until the Node side of a test sees something. */
+export async function until(what, holds) {
+  const end = Date.now() + patience;
+  while (!(await holds())) {
+    if (Date.now() > end) assert.fail(`waited in vain for ${what}`);
+    await new Promise((turn) => setTimeout(turn, 20));
+  }
+}
