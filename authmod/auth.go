@@ -129,7 +129,7 @@ func New[T any, P userPtr[T]](s *engine.Schema, users *engine.Collection[T], o O
 		s.Problem("authmod: the users collection %s belongs to another schema", users.Name())
 		return a
 	}
-	a.users = usersOf[T, P]{users, engine.ShapeOf[T](s)}
+	a.users = usersOf[T, P]{users, engine.DraftOf(users)}
 	checkUserType(s, reflect.TypeFor[T]())
 	a.options.check(s)
 	a.c = defineCollections(s)

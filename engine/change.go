@@ -83,6 +83,12 @@ type WriteHook interface {
 	After(tx *Tx, c Change) error
 }
 
+// CompleteHook is implemented by a WriteHook whose Before may change new documents: Completes says whether it does so in a
+// collection. What is to be inserted there cannot be validated ahead of it; see DraftOf. It is called after Open alone.
+type CompleteHook interface {
+	Completes(collection string) bool
+}
+
 // NestHook is implemented by a WriteHook that keeps state of its own in a transaction. Nested wraps the run of each
 // Tx.Nested; it must call run once and return its error or one of its own, and undo its own state when that is not nil.
 type NestHook interface {

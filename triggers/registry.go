@@ -114,6 +114,11 @@ func (r *registry) add(s *engine.Schema, p place, t *trigger) {
 	}
 }
 
+// Completes says that a collection has BeforeCreate triggers, which may change new documents before they are validated.
+func (r *registry) Completes(collection string) bool {
+	return len(r.triggers[place{collection, beforeCreate}]) > 0
+}
+
 // checkName returns what is wrong with a trigger's name. Names stand in chains and traces, between parentheses.
 func checkName(name string) string {
 	switch {
