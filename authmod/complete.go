@@ -33,7 +33,8 @@ type Completion struct {
 	Mode Mode
 	// AccountID is who it is, in the words of the module's provider: an e-mail address, a subject.
 	AccountID string
-	// User is the document of a new user. Unused when the account exists: a sign-in changes nothing about a user.
+	// User is the document of a new user. Unused when the account exists: a sign-in changes nothing about a user. Where it is
+	// empty and a user has to be made, the error is ErrNoUser.
 	User NewUser
 	// VerifiedEmail is an address that the person has proved to be theirs in the course of this sign-in: by a code that was
 	// sent there, or by the word of a provider that verifies addresses. It marks account and user as verified, and links: a
@@ -63,6 +64,7 @@ var (
 	ErrAccountExists = errors.New("authmod: there is an account of this id")
 	ErrNoAccount     = errors.New("authmod: there is no account of this id")
 	ErrSecretChanged = errors.New("authmod: the account's secret has changed")
+	ErrNoUser        = errors.New("authmod: a user has to be made, and Completion.User is empty")
 )
 
 // Account looks an account of the attempt's provider up, in the newest committed state; ErrNoAccount when there is none. What
@@ -83,7 +85,7 @@ func (a *Attempt) Account(id string) (*engine.Doc[Account], error) {
 // answers with tokens. If anything in it fails, nothing of it has happened. The session of who called takes its end in the
 // same transaction: a sign-in replaces it. With NoSession the answer is Started's.
 //
-// Errors: ErrAccountExists, ErrNoAccount, ErrSecretChanged, and those of triggers, hooks and the database, which a module
+// Errors: ErrAccountExists, ErrNoAccount, ErrSecretChanged, ErrNoUser, and those of triggers, hooks and the database, which a module
 // returns as they are.
 func (a *Attempt) Complete(c Completion) (Answer, error) {
 	switch c.Mode {

@@ -30,7 +30,6 @@ const (
 	minKey, maxKey = 16, 128
 )
 
-var errNoDocument = errors.New("authmod: Completion.User is empty; it is what Sheet.Check returned")
 
 func (a *Auth) registerFunctions() {
 	engine.Action(a.schema, fnSignIn, func(c *engine.ActionCtx, in signInArgs) (json.RawMessage, error) {

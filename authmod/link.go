@@ -83,7 +83,10 @@ func (a *Auth) upgrade(p *person, temporary *engine.Doc[Account]) error {
 		return err
 	}
 	if p.c.User.doc == nil {
-		return nil
+		if p.c.Mode == Link {
+			return nil
+		}
+		return ErrNoUser
 	}
 	return a.users.merge(p.tx, p.info.User, p.c.User.doc)
 }

@@ -73,6 +73,9 @@ var reservedParams = []string{"flow", "password", "newPassword", "code", "redire
 // Flow is params.flow, empty when there is none.
 func (a *Attempt) Flow() string { return a.flow }
 
+// SetFlow says which flow it is that a call completes, where it began with another one.
+func (a *Attempt) SetFlow(flow string) { a.flow = flow }
+
 // Verifier is what the client kept since the answer that Redirect gave it; empty when it sent none.
 func (a *Attempt) Verifier() string { return a.verifier }
 

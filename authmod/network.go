@@ -115,6 +115,19 @@ func (g *Guard) End() {
 	g.network.End()
 }
 
+// Allow counts one use of something that a module offers to everybody and does not give away without bounds. The error is of
+// code busy, with data {retryAfter: seconds}, when there were too many of l under the key; an empty key has nothing in common
+// with others, and no limit.
+func (a *Attempt) Allow(l *Limiter, key string) error {
+	if key == "" {
+		return nil
+	}
+	if wait, ok := l.Take(key, a.DB().Now()); !ok {
+		return tooMany(wait)
+	}
+	return nil
+}
+
 // AllowSend counts a message that is about to be sent to an address, in its normalised form, because of the attempt. A module
 // asks before it looks whether there is anybody of that address, so that the answer does not tell. What counts is that a message
 // was asked for, not what becomes of it.

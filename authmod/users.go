@@ -13,6 +13,8 @@ type users interface {
 	goType() reflect.Type
 	shape() any // *engine.Shape of it
 	plainProfile() Profile
+	// plain is a document of these fields and no others.
+	plain(f UserFields) (json.RawMessage, error)
 	insert(tx *engine.Tx, doc json.RawMessage) (string, error)
 	// merge puts what doc says into a user's document: members that are not zero.
 	merge(tx *engine.Tx, user string, doc json.RawMessage) error
@@ -32,7 +34,7 @@ func (u usersOf[T, P]) shape() any           { return u.s }
 
 func (u usersOf[T, P]) insert(tx *engine.Tx, doc json.RawMessage) (string, error) {
 	if doc == nil {
-		return "", errNoDocument
+		return "", ErrNoUser
 	}
 	v, err := u.s.Decode(doc)
 	if err != nil {
@@ -52,6 +54,12 @@ func (u usersOf[T, P]) plainProfile() Profile {
 		P(&user).authFields().Email = p.Email
 		return user, nil
 	})
+}
+
+func (u usersOf[T, P]) plain(f UserFields) (json.RawMessage, error) {
+	var user T
+	*P(&user).authFields() = f
+	return u.s.Encode(user)
 }
 
 func (u usersOf[T, P]) merge(tx *engine.Tx, user string, doc json.RawMessage) error {

@@ -19,6 +19,7 @@ var lattice = map[string][]string{
 	"cmd/mimosa":                     {"authmod", "authmod/password", "cmd", "engine", "triggers"},
 	"authmod":                        {"engine", "triggers"},
 	"authmod/password":               {"authmod", "engine"},
+	"authmod/oauth":                  {"authmod", "engine"},
 	"triggers":                       {"engine"},
 	"subscriptions":                  {"engine", "engine/storage", "subscriptions/wire"},
 	"subscriptions/wire":             nil,
@@ -53,6 +54,8 @@ var confined = map[string][]string{
 	"github.com/spf13/cobra":                   {"cmd"},
 	"github.com/robfig/cron/v3":                {"engine"},
 	"github.com/golang-jwt/jwt/v5":             {"authmod"},
+	"github.com/coreos/go-oidc/v3":             {"authmod/oauth"},
+	"golang.org/x/oauth2":                      {"authmod/oauth"},
 }
 
 type listed struct {
