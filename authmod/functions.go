@@ -30,7 +30,6 @@ const (
 	minKey, maxKey = 16, 128
 )
 
-
 func (a *Auth) registerFunctions() {
 	engine.Action(a.schema, fnSignIn, func(c *engine.ActionCtx, in signInArgs) (json.RawMessage, error) {
 		out, err := a.signIn(c, in)

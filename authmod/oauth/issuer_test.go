@@ -130,7 +130,9 @@ func (p *issuer) serveToken(w http.ResponseWriter, r *http.Request) {
 	if !basic {
 		id, secret = r.PostFormValue("client_id"), r.PostFormValue("client_secret")
 	}
-	refuse := func(code string) { write(w, http.StatusBadRequest, map[string]any{"error": code, "error_description": r.Form.Encode()}) }
+	refuse := func(code string) {
+		write(w, http.StatusBadRequest, map[string]any{"error": code, "error_description": r.Form.Encode()})
+	}
 	if id != clientID || secret != clientSecret {
 		refuse("invalid_client")
 		return

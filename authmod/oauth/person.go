@@ -33,7 +33,9 @@ type Profile = authmod.ProfileFor[Person]
 // rules of its json and jsonschema tags. They are validated strictly: members that P does not have are refused. T is the type of
 // the users collection. fn runs on creation only, when the person has come back from the provider, possibly more than once for
 // one sign-up. It may refuse with an engine.Errorf, which reaches the client as it is.
-func NewProfile[P, T any](fn func(who Person, params P) (T, error)) Profile { return authmod.NewProfileFor(fn) }
+func NewProfile[P, T any](fn func(who Person, params P) (T, error)) Profile {
+	return authmod.NewProfileFor(fn)
+}
 
 // userFields is what users have without a profile.
 func (p Person) userFields() authmod.UserFields {
