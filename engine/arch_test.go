@@ -20,6 +20,7 @@ var lattice = map[string][]string{
 	"authmod":                        {"engine", "triggers"},
 	"authmod/password":               {"authmod", "engine"},
 	"authmod/oauth":                  {"authmod", "engine"},
+	"authmod/webhook":                {"authmod", "engine"},
 	"triggers":                       {"engine"},
 	"subscriptions":                  {"engine", "engine/storage", "subscriptions/wire"},
 	"subscriptions/wire":             nil,

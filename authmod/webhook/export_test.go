@@ -1,0 +1,7 @@
+package webhook
+
+// What tests of forgetting look at.
+const (
+	FnPrune   = fnPrune
+	MaxPruned = maxPruned
+)
