@@ -8,8 +8,8 @@ import (
 
 // What modules may do with accounts outside of Attempt.Complete.
 
-// BeforeAccount has fn look at each account of the module before it is stored, whoever stores it: the module itself, an
-// import, the application. fn brings it into the form that the module looks for, or refuses it with an error of code invalid and
+// BeforeAccount has fn look at each account of the module before it is stored, whoever stores it: the module itself, an import,
+// the application. fn brings it into the form that the module looks for, or refuses it with an error of code invalid and
 // issues, whose paths are members of Account. It is for Attach.
 func (h *Host) BeforeAccount(fn func(a *Account) error) {
 	h.auth.schema.OnWrite(&accountForm{h.auth.c.accounts.Name(), h.provider, fn})
@@ -42,8 +42,8 @@ func (f *accountForm) Before(_ *engine.ReadTx, c *engine.Change) error {
 
 func (*accountForm) After(*engine.Tx, engine.Change) error { return nil }
 
-// AccountByEmail is a BeforeAccount for modules whose accounts go by an e-mail address: the address is brought into its one form,
-// and one that is none is refused.
+// AccountByEmail is a BeforeAccount for modules whose accounts go by an e-mail address: the address is brought into its one
+// form, and one that is none is refused.
 func AccountByEmail(a *Account) error {
 	a.ProviderAccountID, a.VerifiedEmail = NormalizeEmail(a.ProviderAccountID), NormalizeEmail(a.VerifiedEmail)
 	if !ValidEmail(a.ProviderAccountID) {
@@ -54,13 +54,16 @@ func AccountByEmail(a *Account) error {
 	return nil
 }
 
+// Accounts is the collection authAccounts, for modules to put indexes on.
+func (h *Host) Accounts() *engine.Collection[Account] { return h.auth.c.accounts }
+
 // AccountsOf returns all accounts of a user, of whatever module.
 func (h *Host) AccountsOf(r engine.Reader, user string) ([]*engine.Doc[Account], error) {
 	return h.auth.c.accountsByUser.Eq(r, user).Collect()
 }
 
-// SignedIn says whether a session of the user's can go on: it has neither ended nor been revoked, and there is a refresh token of it
-// that is still good.
+// SignedIn says whether a session of the user's can go on: it has neither ended nor been revoked, and there is a refresh token
+// of it that is still good.
 func (h *Host) SignedIn(r engine.Reader, user string) (bool, error) {
 	a, now := h.auth, r.Now()
 	for s, err := range a.c.sessionsByUser.Eq(r, user).Gt(now).Docs() {
@@ -82,8 +85,8 @@ func (h *Host) SignedIn(r engine.Reader, user string) (bool, error) {
 	return false, nil
 }
 
-// DeleteUser deletes a user's document, whereupon its triggers run, and all accounts and sessions with it. Where there is no such user
-// it does nothing.
+// DeleteUser deletes a user's document, whereupon its triggers run, and all accounts and sessions with it. Where there is no
+// such user it does nothing.
 func (h *Host) DeleteUser(tx *engine.Tx, user string) error {
 	err := h.auth.users.remove(tx, user)
 	if errors.Is(err, engine.ErrNotFound) {

@@ -148,6 +148,15 @@ func (a *Attempt) AllowSend(to string) error {
 	return nil
 }
 
+// AllowFrom counts one more under the caller's network with a limiter of the module's own, for what costs something whoever asks
+// for it. Where the network is not known it counts nothing. The error is of code busy, with data {retryAfter: seconds}.
+func (a *Attempt) AllowFrom(l *Limiter) error {
+	if wait, ok := a.limiterOfNetwork(l).Take(a.Network(), a.DB().Now()); !ok {
+		return tooMany(wait)
+	}
+	return nil
+}
+
 func (a *Attempt) limits() limits { return a.host.auth.limits }
 
 // limiterOfNetwork is l, or none where the attempt's network is not known: those have nothing in common.

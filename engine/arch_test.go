@@ -21,6 +21,7 @@ var lattice = map[string][]string{
 	"authmod/password":               {"authmod", "engine"},
 	"authmod/oauth":                  {"authmod", "engine"},
 	"authmod/webhook":                {"authmod", "engine"},
+	"authmod/anonymous":              {"authmod", "engine"},
 	"triggers":                       {"engine"},
 	"subscriptions":                  {"engine", "engine/storage", "subscriptions/wire"},
 	"subscriptions/wire":             nil,

@@ -20,8 +20,8 @@ const (
 // isBcrypt says whether a hash claims to be one of bcrypt.
 func isBcrypt(hash string) bool { return strings.HasPrefix(hash, "$2") }
 
-// checkBcrypt says whether a hash can be verified: it is whole, of a known version and of bearable cost. Version 2x marks hashes
-// of an implementation that got letters beyond ASCII wrong, which nothing here could repeat.
+// checkBcrypt says whether a hash can be verified: it is whole, of a known version and of bearable cost. Version 2x marks
+// hashes of an implementation that got letters beyond ASCII wrong, which nothing here could repeat.
 func checkBcrypt(hash string) error {
 	if len(hash) != bcryptLength || !strings.ContainsRune("aby", rune(hash[2])) || hash[3] != '$' || hash[6] != '$' {
 		return ErrHash

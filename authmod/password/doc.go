@@ -30,10 +30,11 @@
 //
 //	auth.Accounts().Insert(tx, authmod.Account{Provider: "password", ProviderAccountID: email, User: string(id), Secret: hash})
 //
-// The command import does the same with lines of JSON, {"provider": "password", "providerAccountId": …, "user": …, "secret": …}, for
-// the collection authAccounts. Addresses are normalised, and hashes that cannot be verified refused, as the accounts are stored;
-// where that was gone round, the password is wrong, and a line in the log names the account. Passwords are verified composed
-// (NFC), so a hash of one that was not is of no use; such people, and those with other kinds of hashes, set a new password.
+// The command import does the same with lines of JSON, {"provider": "password", "providerAccountId": …, "user": …, "secret":
+// …}, for the collection authAccounts. Addresses are normalised, and hashes that cannot be verified refused, as the accounts
+// are stored; where that was gone round, the password is wrong, and a line in the log names the account. Passwords are verified
+// composed (NFC), so a hash of one that was not is of no use; such people, and those with other kinds of hashes, set a new
+// password.
 //
 // # What is not promised
 //

@@ -182,8 +182,8 @@ func TestImportRefusesBrokenAccounts(t *testing.T) {
 	}
 }
 
-// A hash that is there and cannot be read, because it was stored aside from all checks, is a wrong password to whoever tries, at
-// the same cost, and a line in the log for whoever runs the program.
+// A hash that is there and cannot be read, because it was stored aside from all checks, is a wrong password to whoever tries,
+// at the same cost, and a line in the log for whoever runs the program.
 func TestUnreadableHashAtSignIn(t *testing.T) {
 	t.Parallel()
 	crypto := &counting{Crypto: cheap}
