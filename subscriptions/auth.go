@@ -30,7 +30,8 @@ type identityState struct {
 
 	stopExpiry func() bool
 
-	// deferred is an AuthError that waits for actions which may turn out to be the cause of what it tells.
+	// deferred is an AuthError that waits for actions which may turn out to be the cause of what it tells. While there is one,
+	// no Transition is begun.
 	deferred     *deferredError
 	stopDeferred func() bool
 
@@ -192,8 +193,9 @@ func (s *socket) dropIdentity() {
 }
 
 // bind makes the socket act for whom an action signed in, or for nobody after it signed out: for everything that is sent
-// after its answer, and for the queries, whose new results the client has before the answer. The identity version stays,
-// since the client has not presented a token. s.mu is held.
+// after its answer. The identity version stays, since the client has not presented a token. Who signs in has the new results
+// before the answer. Who signs out has the answer first: a page takes down then what it shows to the user alone, and must not
+// find before that its queries are refused. s.mu is held.
 func (s *socket) bind(p engine.Principal, response outgoing) {
 	before, byToken := s.principal, s.byToken
 	replaced := byToken && before != nil && p != nil && before.Key() != p.Key()
@@ -204,7 +206,11 @@ func (s *socket) bind(p engine.Principal, response outgoing) {
 	s.setPrincipal(p)
 	s.byToken = byToken && before != nil && p != nil && before.Key() == p.Key()
 	s.unhold()
-	s.riders = append(s.riders, response)
+	if p == nil {
+		s.send(response)
+	} else {
+		s.riders = append(s.riders, response)
+	}
 	if replaced {
 		// The client still holds the token of the session before. This makes it fetch that of the new one, and comes after
 		// the answer: before it, the sign-in would count as lost.
@@ -215,18 +221,23 @@ func (s *socket) bind(p engine.Principal, response outgoing) {
 	s.wakeLocked()
 }
 
-// revoked is called when the socket's session was found ended, after the Transition that shows its queries as nobody sees
-// them. s.mu is held.
+// revoked is called when the socket's session was found ended. The client is told before its queries change to what nobody
+// sees: it stops listening, finds out that it is signed out, and comes back as nobody, without a moment at which it takes
+// itself for signed in while its queries are refused. s.mu is held.
 func (s *socket) revoked() {
 	byToken := s.byToken
 	s.setPrincipal(nil)
+	for _, o := range s.riders {
+		s.send(o) // a sign-in whose answer came after the AuthError would count as lost
+	}
+	s.riders = nil
 	m := wire.AuthError{Error: errSessionEnded.Message, BaseVersion: s.received.Identity}
 	if len(s.running) == 0 {
 		s.sendAuthError(m)
 		return
 	}
 	// One of the actions may be the sign-out or the sign-in that ended the session. A client that signs out must not be told
-	// that it is, and one that signs in not before its answer.
+	// that it is, one that signs in not before its answer, and neither is to see its queries as nobody's on the way.
 	d := &deferredError{message: m, byToken: byToken, actions: map[uint64]struct{}{}}
 	for id := range s.running {
 		d.actions[id] = struct{}{}
@@ -256,6 +267,7 @@ func (s *socket) flushDeferred() {
 	m := s.deferred.message
 	s.dropDeferred()
 	s.sendAuthError(m)
+	s.wakeLocked()
 }
 
 func (s *socket) dropDeferred() {

@@ -38,7 +38,7 @@ func (s *socket) wake() {
 // changes meanwhile is seen when it has left, all at once and at its newest. So a client that reads slowly gets fewer
 // Transitions, not older ones, and no queue of them grows.
 func (s *socket) wakeLocked() {
-	if s.ended || s.updating || s.inFlight {
+	if s.ended || s.updating || s.inFlight || s.deferred != nil {
 		return
 	}
 	if at, ok := s.pick(); !ok || !s.due(at) {
@@ -89,7 +89,7 @@ func (s *socket) update() {
 	for {
 		s.mu.Lock()
 		at, ok := s.pick()
-		if s.ended || s.inFlight || !ok || !s.due(at) {
+		if s.ended || s.inFlight || s.deferred != nil || !ok || !s.due(at) {
 			s.updating = false
 			s.retireIfIdle()
 			s.mu.Unlock()
@@ -99,10 +99,16 @@ func (s *socket) update() {
 		s.mu.Unlock()
 		err := s.evaluate(r)
 		s.mu.Lock()
-		if err == nil {
-			s.finish(r)
-		} else {
+		switch {
+		case err != nil, who(s.principal) != who(r.principal):
+			// What somebody saw who the socket is no longer is not sent: a session that a sign-in replaced has ended, and its
+			// queries would be shown as nobody's on the way from the one user to the other.
 			s.abandon(r)
+		case s.foundEnded(r):
+			s.abandon(r)
+			s.revoked()
+		default:
+			s.finish(r)
 		}
 		s.mu.Unlock()
 		switch {
@@ -192,6 +198,17 @@ func (s *socket) abandon(r *round) {
 	s.riders = append(r.riders, s.riders...)
 }
 
+// foundEnded says that the session of the socket's principal turned out to have ended. What the round has evaluated is then
+// what nobody sees, and not to be sent yet. s.mu is held.
+func (s *socket) foundEnded(r *round) bool {
+	for i, sl := range r.stale {
+		if sl == s.identity && !sl.removed {
+			return r.results[i].identity == nil
+		}
+	}
+	return false
+}
+
 // finish sends what came of the round. s.mu is held.
 func (s *socket) finish(r *round) {
 	l := s.server.live
@@ -199,7 +216,6 @@ func (s *socket) finish(r *round) {
 	for _, id := range r.removed {
 		t.Modifications = append(t.Modifications, wire.Modification{QueryID: id, Encoded: wire.Removed})
 	}
-	revoked := false
 	for i, sl := range r.stale {
 		e := r.results[i]
 		if sl.removed {
@@ -209,7 +225,6 @@ func (s *socket) finish(r *round) {
 		sl.release(l)
 		sl.current = e
 		if sl == s.identity {
-			revoked = e.identity == nil
 			continue
 		}
 		sl.follow(l)
@@ -245,8 +260,5 @@ func (s *socket) finish(r *round) {
 	}
 	for _, o := range r.riders {
 		s.send(o)
-	}
-	if revoked {
-		s.revoked()
 	}
 }
