@@ -39,6 +39,7 @@ type issuer struct {
 	forge     func(claims jwt.MapClaims, t *jwt.Token)
 	sign      func(t *jwt.Token) (string, error)
 	token     http.HandlerFunc
+	onToken   func(*http.Request)
 	document  http.HandlerFunc
 }
 
@@ -126,6 +127,9 @@ func (p *issuer) serveToken(w http.ResponseWriter, r *http.Request) {
 		p.token(w, r)
 		return
 	}
+	if p.onToken != nil {
+		p.onToken(r)
+	}
 	id, secret, basic := r.BasicAuth()
 	if !basic {
 		id, secret = r.PostFormValue("client_id"), r.PostFormValue("client_secret")
@@ -193,7 +197,7 @@ func (p *issuer) serveInfo(w http.ResponseWriter, _ *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.info == nil {
-		http.Error(w, "none", http.StatusNotFound)
+		write(w, http.StatusOK, map[string]any{"sub": p.who["sub"]})
 		return
 	}
 	write(w, http.StatusOK, p.info)

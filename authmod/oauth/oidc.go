@@ -194,6 +194,9 @@ func moreClaims(
 	return nil
 }
 
+// ofTheToken are claims that say something about the token and nothing about the person.
+var ofTheToken = []string{"aud", "azp", "exp", "iat", "nbf", "jti", "nonce", "at_hash", "c_hash", "s_hash"}
+
 // personOf reads the standard claims: OpenID Connect Core 1.0, section 5.1. A claim of another type counts for nothing.
 func personOf(subject string, claims map[string]json.RawMessage) (Person, error) {
 	text := func(name string) (s string) {
@@ -202,6 +205,7 @@ func personOf(subject string, claims map[string]json.RawMessage) (Person, error)
 		}
 		return s
 	}
+	maps.DeleteFunc(claims, func(name string, _ json.RawMessage) bool { return slices.Contains(ofTheToken, name) })
 	all, err := json.Marshal(claims)
 	if err != nil {
 		return Person{}, err

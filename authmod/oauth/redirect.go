@@ -91,8 +91,8 @@ func targetOf(u *url.URL) target {
 }
 
 // parseAddress parses an absolute address, nil where it is none, or one of those that programs read in different ways:
-// white space, control characters, backslashes, letters beyond ASCII, names before an @, paths with dots for segments or with
-// slashes, dots and control characters in disguise.
+// white space, control characters, backslashes, letters beyond ASCII, names before an @, paths with empty segments, with dots for
+// segments, or with slashes, dots and control characters in disguise.
 func parseAddress(raw string) *url.URL {
 	if len(raw) > maxRedirect || strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' }) {
 		return nil
@@ -112,9 +112,12 @@ func parseAddress(raw string) *url.URL {
 		return nil
 	}
 	for s := range strings.SplitSeq(u.Path, "/") {
-		if s == "." || s == ".." {
+		if name, _, _ := strings.Cut(s, ";"); name == "." || name == ".." {
 			return nil
 		}
+	}
+	if strings.Contains(u.Path, "//") {
+		return nil
 	}
 	return u
 }
