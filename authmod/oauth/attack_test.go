@@ -191,8 +191,8 @@ func TestCodeIsGoodOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if signedIn != 1 || a.userCount() != 1 || len(a.created) != 1 {
-		t.Errorf("%d signed in, %d users, OnCreate ran %d times", signedIn, a.userCount(), len(a.created))
+	if signedIn != 1 || a.userCount() != 1 || len(a.accounts()) != 1 {
+		t.Errorf("%d signed in, %d users, accounts %q", signedIn, a.userCount(), a.accounts())
 	}
 	if _, err := b.redeem(code); !invalidCode(err) {
 		t.Errorf("later: %v", err)
@@ -359,8 +359,8 @@ func TestMixUp(t *testing.T) {
 		"its own, another's path": {false, honest.url + "/", false},
 	} {
 		p := newIssuer(t)
-		p.discovery = func(doc map[string]any) { doc["authorization_response_iss_parameter_supported"] = c.announced }
-		p.authorize = func(_, back url.Values) {
+		p.lies.discovery = func(doc map[string]any) { doc["authorization_response_iss_parameter_supported"] = c.announced }
+		p.lies.authorize = func(_, back url.Values) {
 			if iss := strings.Replace(c.iss, honest.url, p.url, 1); iss != "" {
 				back.Set("iss", iss)
 			}
@@ -429,7 +429,9 @@ func TestNothingUsableIsStoredOrLogged(t *testing.T) {
 	secrets["provider's code"] = query(t, answer, "code")
 	code := b.visit(answer).Query().Get("code")
 	secrets["code"] = code
+	p.mu.Lock()
 	secrets["access token"], secrets["ID token"] = p.tokens[0], p.tokens[1]
+	p.mu.Unlock()
 	absent("come back")
 	other := &browser{app: a, verifier: "somebody else's"}
 	if _, err := other.redeem(code); !invalidCode(err) {
@@ -444,7 +446,7 @@ func TestNothingUsableIsStoredOrLogged(t *testing.T) {
 	absent("signed in")
 
 	// Errors of the provider that repeat what they were asked.
-	p.token = func(w http.ResponseWriter, r *http.Request) {
+	p.lies.token = func(w http.ResponseWriter, r *http.Request) {
 		_ = r.ParseForm()
 		secrets["verifier of PKCE"] = r.PostFormValue("code_verifier")
 		write(w, http.StatusBadRequest, map[string]any{"error": "invalid_grant", "error_description": r.PostForm.Encode(), "id_token": r.PostForm.Encode()})

@@ -22,7 +22,7 @@ func TestForgedIDTokens(t *testing.T) {
 	t.Parallel()
 	claim := func(name string, v any) func(*issuer) {
 		return func(p *issuer) {
-			p.forge = func(c jwt.MapClaims, _ *jwt.Token) {
+			p.lies.forge = func(c jwt.MapClaims, _ *jwt.Token) {
 				if c[name] = v; v == nil {
 					delete(c, name)
 				}
@@ -30,7 +30,7 @@ func TestForgedIDTokens(t *testing.T) {
 		}
 	}
 	header := func(name string, v any) func(*issuer) {
-		return func(p *issuer) { p.forge = func(_ jwt.MapClaims, t *jwt.Token) { t.Header[name] = v } }
+		return func(p *issuer) { p.lies.forge = func(_ jwt.MapClaims, t *jwt.Token) { t.Header[name] = v } }
 	}
 	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -38,7 +38,7 @@ func TestForgedIDTokens(t *testing.T) {
 	}
 	hmac := func(secret func(*issuer) []byte) func(*issuer) {
 		return func(p *issuer) {
-			p.sign = func(t *jwt.Token) (string, error) {
+			p.lies.sign = func(t *jwt.Token) (string, error) {
 				forged := jwt.NewWithClaims(jwt.SigningMethodHS256, t.Claims)
 				forged.Header["kid"] = "k1"
 				return forged.SignedString(secret(p))
@@ -74,28 +74,28 @@ func TestForgedIDTokens(t *testing.T) {
 		"claims without end":               {claim("story", strings.Repeat("x", 80<<10)), false},
 		"a key that is not known":          {header("kid", "k2"), false},
 		"a key that comes along": {func(p *issuer) {
-			p.forge = func(_ jwt.MapClaims, t *jwt.Token) {
+			p.lies.forge = func(_ jwt.MapClaims, t *jwt.Token) {
 				point, _ := other.PublicKey.Bytes()
 				t.Header["jwk"] = map[string]any{"kty": "EC", "crv": "P-256", "x": fmt.Sprintf("%x", point[1:33]), "y": fmt.Sprintf("%x", point[33:])}
 			}
-			p.sign = func(t *jwt.Token) (string, error) { return t.SignedString(other) }
+			p.lies.sign = func(t *jwt.Token) (string, error) { return t.SignedString(other) }
 		}, false},
-		"another key": {func(p *issuer) { p.sign = func(t *jwt.Token) (string, error) { return t.SignedString(other) } }, false},
+		"another key": {func(p *issuer) { p.lies.sign = func(t *jwt.Token) (string, error) { return t.SignedString(other) } }, false},
 		"no signature": {func(p *issuer) {
-			p.sign = func(t *jwt.Token) (string, error) {
+			p.lies.sign = func(t *jwt.Token) (string, error) {
 				return jwt.NewWithClaims(jwt.SigningMethodNone, t.Claims).SignedString(jwt.UnsafeAllowNoneSignatureType)
 			}
 		}, false},
 		"a signature cut off": {func(p *issuer) {
-			p.sign = func(t *jwt.Token) (string, error) {
+			p.lies.sign = func(t *jwt.Token) (string, error) {
 				s, err := t.SignedString(p.key)
 				return s[:strings.LastIndex(s, ".")+1], err
 			}
 		}, false},
 		"signed by the client secret": {hmac(func(*issuer) []byte { return []byte(clientSecret) }), false},
 		"signed by the public key":    {hmac(func(p *issuer) []byte { b, _ := p.key.PublicKey.Bytes(); return b }), false},
-		"no token":                    {func(p *issuer) { p.sign = func(*jwt.Token) (string, error) { return "", nil } }, false},
-		"something else":              {func(p *issuer) { p.sign = func(*jwt.Token) (string, error) { return "a.b.c", nil } }, false},
+		"no token":                    {func(p *issuer) { p.lies.sign = func(*jwt.Token) (string, error) { return "", nil } }, false},
+		"something else":              {func(p *issuer) { p.lies.sign = func(*jwt.Token) (string, error) { return "a.b.c", nil } }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -120,7 +120,7 @@ func TestForgedIDTokens(t *testing.T) {
 }
 
 func two(p *issuer, azp string) {
-	p.forge = func(c jwt.MapClaims, _ *jwt.Token) { c["aud"], c["azp"] = []string{"client-2", clientID}, azp }
+	p.lies.forge = func(c jwt.MapClaims, _ *jwt.Token) { c["aud"], c["azp"] = []string{"client-2", clientID}, azp }
 }
 
 // The user info is asked where the ID token does not say the address, and believed where it is about the same person.
@@ -240,10 +240,10 @@ func TestProvidersThatFail(t *testing.T) {
 			t.Parallel()
 			a, p := school(t, func(o *oauth.Options) {
 				if name == "no answer" {
-					o.Timeout = 300 * time.Millisecond
+					o.Timeout = 2 * time.Second
 				}
 			})
-			p.token = answer
+			p.lies.token = answer
 			b := a.browser(nil)
 			page := b.visit(b.start("school", map[string]any{"redirectTo": "/in?x=1#part"}))
 			if page.String() != site+"/in?x=1&error=provider_failed#part" {
@@ -258,7 +258,7 @@ func TestProvidersThatFail(t *testing.T) {
 			if out := export(t, a); out != "" {
 				t.Errorf("what has failed is kept: %s", out)
 			}
-			p.token = nil
+			p.lie(func(l *lies) { l.token = nil })
 			if b.signIn("school", nil).me() == nil {
 				t.Error("nobody can sign in afterwards")
 			}
@@ -290,7 +290,7 @@ func TestErrorsOfProviders(t *testing.T) {
 func TestDiscovery(t *testing.T) {
 	t.Parallel()
 	a, p := school(t)
-	p.document = func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", http.StatusServiceUnavailable) }
+	p.lies.document = func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", http.StatusServiceUnavailable) }
 	b := a.browser(nil)
 	if _, err := b.call(`{"provider":"school"}`); err == nil || err.Code != engine.CodeBusy {
 		t.Errorf("got %v", err)
@@ -298,7 +298,7 @@ func TestDiscovery(t *testing.T) {
 	if !strings.Contains(a.log.String(), "503") || export(t, a) != "" {
 		t.Errorf("log %s", a.log)
 	}
-	p.document = nil
+	p.lie(func(l *lies) { l.document = nil })
 	b.signIn("school", nil)
 	b.signIn("school", nil)
 	if n := p.count("/.well-known/openid-configuration"); n != 2 {
@@ -317,7 +317,7 @@ func TestDiscovery(t *testing.T) {
 		"user info bare":        func(d map[string]any) { d["userinfo_endpoint"] = "http://evil.example/info" },
 	} {
 		a, p := school(t)
-		p.discovery = lie
+		p.lies.discovery = lie
 		if out, err := a.browser(nil).call(`{"provider":"school"}`); err == nil || err.Code != engine.CodeBusy {
 			t.Errorf("%s: %s %v", name, out.raw, err)
 		}
@@ -329,13 +329,13 @@ func TestClientAuthentication(t *testing.T) {
 	t.Parallel()
 	for _, methods := range [][]string{nil, {"client_secret_basic", "client_secret_post"}, {"client_secret_post"}} {
 		a, p := school(t)
-		p.discovery = func(d map[string]any) {
+		p.lies.discovery = func(d map[string]any) {
 			if d["token_endpoint_auth_methods_supported"] = methods; methods == nil {
 				delete(d, "token_endpoint_auth_methods_supported")
 			}
 		}
 		basic := make(chan bool, 4)
-		p.onToken = func(r *http.Request) { _, _, ok := r.BasicAuth(); basic <- ok }
+		p.lies.onToken = func(r *http.Request) { _, _, ok := r.BasicAuth(); basic <- ok }
 		a.browser(nil).signIn("school", nil)
 		want := len(methods) != 1
 		if got := <-basic; got != want || len(basic) != 0 {

@@ -33,7 +33,11 @@ type issuer struct {
 	// answers counts requests by path.
 	answers map[string]int // guarded by mu
 
-	// What it does wrong, if anything. Set before it is used.
+	lies lies // guarded by mu
+}
+
+// lies are what an issuer does wrong.
+type lies struct {
 	discovery func(doc map[string]any)
 	authorize func(q, back url.Values)
 	forge     func(claims jwt.MapClaims, t *jwt.Token)
@@ -41,6 +45,19 @@ type issuer struct {
 	token     http.HandlerFunc
 	onToken   func(*http.Request)
 	document  http.HandlerFunc
+}
+
+// lie changes what the issuer does wrong from now on.
+func (p *issuer) lie(change func(l *lies)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change(&p.lies)
+}
+
+func (p *issuer) now() lies {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lies
 }
 
 func newIssuer(t *testing.T) *issuer {
@@ -88,8 +105,8 @@ func write(w http.ResponseWriter, status int, v any) {
 }
 
 func (p *issuer) serveDiscovery(w http.ResponseWriter, r *http.Request) {
-	if p.document != nil {
-		p.document(w, r)
+	if lie := p.now().document; lie != nil {
+		lie(w, r)
 		return
 	}
 	doc := map[string]any{
@@ -98,8 +115,8 @@ func (p *issuer) serveDiscovery(w http.ResponseWriter, r *http.Request) {
 		"id_token_signing_alg_values_supported": []string{"ES256", "HS256", "none"},
 		"token_endpoint_auth_methods_supported": []string{"client_secret_basic"},
 	}
-	if p.discovery != nil {
-		p.discovery(doc)
+	if lie := p.now().discovery; lie != nil {
+		lie(doc)
 	}
 	write(w, http.StatusOK, doc)
 }
@@ -116,19 +133,19 @@ func (p *issuer) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 	p.grants[code] = q
 	p.mu.Unlock()
 	back := url.Values{"code": {code}, "state": {q.Get("state")}}
-	if p.authorize != nil {
-		p.authorize(q, back)
+	if lie := p.now().authorize; lie != nil {
+		lie(q, back)
 	}
 	http.Redirect(w, r, q.Get("redirect_uri")+"?"+back.Encode(), http.StatusFound)
 }
 
 func (p *issuer) serveToken(w http.ResponseWriter, r *http.Request) {
-	if p.token != nil {
-		p.token(w, r)
+	if lie := p.now().token; lie != nil {
+		lie(w, r)
 		return
 	}
-	if p.onToken != nil {
-		p.onToken(r)
+	if lie := p.now().onToken; lie != nil {
+		lie(r)
 	}
 	id, secret, basic := r.BasicAuth()
 	if !basic {
@@ -173,11 +190,11 @@ func (p *issuer) idToken(grant url.Values, access string) (string, error) {
 	p.mu.Unlock()
 	t := jwt.NewWithClaims(jwt.SigningMethodES256, claims)
 	t.Header["kid"] = "k1"
-	if p.forge != nil {
-		p.forge(claims, t)
+	if lie := p.now().forge; lie != nil {
+		lie(claims, t)
 	}
-	if p.sign != nil {
-		return p.sign(t)
+	if lie := p.now().sign; lie != nil {
+		return lie(t)
 	}
 	return t.SignedString(p.key)
 }

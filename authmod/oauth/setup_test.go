@@ -152,8 +152,6 @@ type browser struct {
 	verifier  string
 	principal engine.Principal
 	remote    netip.Addr
-	// seen is every address that it was sent to on the way.
-	seen []string
 }
 
 // browser makes one. Requests for hosts that map names go to other addresses, as a hosts file would have it.
@@ -166,7 +164,6 @@ func (a *app) browser(names map[string]string) *browser {
 	b := &browser{app: a}
 	b.http = &http.Client{Jar: jar, Transport: elsewhere(names)}
 	b.http.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
-		b.seen = append(b.seen, r.URL.String())
 		if !strings.HasPrefix(r.URL.Scheme, "http") || strings.HasSuffix(r.URL.Host, "example.com") {
 			return http.ErrUseLastResponse // it has arrived at a page
 		}
