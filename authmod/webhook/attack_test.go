@@ -107,7 +107,7 @@ func TestAttacks(t *testing.T) {
 		// "msg_9.T.{…}" cut elsewhere: the id takes the time, and the body would have to go on with a number.
 		"the cut moved": {with("svix-id", "msg_9."+stamp(0)), body, "401 unauthenticated"},
 		"an id with the body's beginning": {
-			signed("svix", `msg_9.1.{"type":"user.created"}`, now, clerkSecret, body), body, "400 invalid",
+			signed("svix", `msg_9.1.{"type":"user.created",`, now, clerkSecret, body), body, "400 invalid",
 		},
 		"a body larger than 1 MiB": {genuine, body + strings.Repeat(" ", 1<<20), "413 too_large"},
 	}

@@ -14,9 +14,6 @@ import (
 	"github.com/mimosadb/mimosa/engine"
 )
 
-// maxBody bounds a body, in bytes.
-const maxBody = 1 << 20
-
 // retryAfter is when a sender that asks may try again after a passing fault, in seconds.
 const retryAfter = "5"
 
@@ -42,7 +39,7 @@ type refusal struct {
 // is durable, and never before; see the package's documentation for what else it answers.
 func (m *module) ServeAuth(db *engine.DB, w http.ResponseWriter, r *http.Request) {
 	var e Event
-	out, refused := m.deliver(db, w, r, &e)
+	out, refused := m.deliver(db, r, &e)
 	log := db.Options().Logger
 	about := []any{slog.String("module", m.options.Name)}
 	if e.ID != "" { // it is signed
@@ -73,7 +70,7 @@ func (m *module) ServeAuth(db *engine.DB, w http.ResponseWriter, r *http.Request
 }
 
 // deliver does it. e is set as soon as the delivery is known to be the sender's.
-func (m *module) deliver(db *engine.DB, w http.ResponseWriter, r *http.Request, e *Event) (outcome, *refusal) {
+func (m *module) deliver(db *engine.DB, r *http.Request, e *Event) (outcome, *refusal) {
 	if p := r.URL.Path; p != "" && p != "/" {
 		return "", refuse(http.StatusNotFound, engine.CodeNotFound, "there is nothing here")
 	}
@@ -90,7 +87,7 @@ func (m *module) deliver(db *engine.DB, w http.ResponseWriter, r *http.Request, 
 	if len(c.macs) == 0 {
 		return "", refuse(http.StatusUnauthorized, engine.CodeUnauthenticated, "there is no signature of a kind that is known here")
 	}
-	body, refused := readBody(w, r)
+	body, refused := readBody(r)
 	if refused != nil {
 		return "", refused
 	}
@@ -116,15 +113,12 @@ func (m *module) deliver(db *engine.DB, w http.ResponseWriter, r *http.Request, 
 	return out, nil
 }
 
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
-	tooLarge := refuse(http.StatusRequestEntityTooLarge, engine.CodeTooLarge, "the body is larger than 1 MiB")
-	if r.ContentLength > maxBody {
-		return nil, tooLarge
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+// readBody reads what authmod bounds.
+func readBody(r *http.Request) ([]byte, *refusal) {
+	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		if _, over := errors.AsType[*http.MaxBytesError](err); over {
-			return nil, tooLarge
+			return nil, refuse(http.StatusRequestEntityTooLarge, engine.CodeTooLarge, "the body is larger than 1 MiB")
 		}
 		return nil, refuse(http.StatusBadRequest, engine.CodeInvalid, "the body could not be read")
 	}

@@ -67,6 +67,9 @@ func TestOneIDTwoBodies(t *testing.T) {
 	if !strings.Contains(a.log.String(), "came again with another body") {
 		t.Error("the log does not tell")
 	}
+	if strings.Contains(a.log.String(), "user_1") {
+		t.Error("the log has the body")
+	}
 	// Of another sender it is another event.
 	body := encode(map[string]any{
 		"type": "user.created", "timestamp": "2026-03-01T12:00:00Z", "data": Member{"m1", "m@example.com", "M"},

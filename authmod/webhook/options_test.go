@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -47,8 +48,25 @@ func TestLinking(t *testing.T) {
 	if got := a.people(); len(got) != 3 || a.accounts() != 4 || got[1].Name != "ada" {
 		t.Fatalf("users %+v with %d accounts, want three with four", got, a.accounts())
 	}
-	if n := strings.Count(a.entries(), "created"); n != 3 {
-		t.Errorf("OnCreate ran %d times for three users", n)
+	// Clerk says so by the state of the primary address alone, whatever is said of the others.
+	address := func(id, email, status string) any {
+		return map[string]any{"id": id, "email_address": email, "verification": map[string]any{"status": status}}
+	}
+	for i, addresses := range [][]any{
+		{address("idn_1", "ada@example.com", "unverified")},
+		{address("idn_1", "ada@example.com", "")},
+		{address("idn_1", "mallory@example.com", "verified"), address("idn_2", "ada@example.com", "verified")},
+		{address("", "ada@example.com", "verified")},
+		{},
+	} {
+		a.expect("200 applied", fmt.Sprint("msg_m", i), clerkUser("user.created", fmt.Sprint("mallory_", i), "", at(1),
+			map[string]any{"email_addresses": addresses}))
+		if got := a.people(); len(got) != 4+i || got[1].Name != "ada" {
+			t.Fatalf("%v: users %+v, want another", addresses, got)
+		}
+	}
+	if n := strings.Count(a.entries(), "created"); n != 8 {
+		t.Errorf("OnCreate ran %d times for eight users", n)
 	}
 }
 
