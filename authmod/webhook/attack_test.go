@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mimosadb/mimosa/authmod/webhook"
 	"github.com/mimosadb/mimosa/engine"
 )
 
@@ -149,8 +150,35 @@ func TestAttacks(t *testing.T) {
 			t.Errorf("the log has %q", secret)
 		}
 	}
-	if n := strings.Count(a.log.String(), "webhook refused"); n < len(tries) {
-		t.Errorf("%d lines of the log tell of %d refusals", n, len(tries))
+}
+
+// Strangers do not fill the log: it tells of the first of them each minute, and of how many there were.
+func TestFlood(t *testing.T) {
+	t.Parallel()
+	a := setup(t)
+	flood := func(n int) {
+		for range n {
+			h := signed("svix", "msg_1", a.clock.now(), otherSecret, "{}")
+			if got := a.deliver(http.MethodPost, clerkPath, h, []byte("{}")); got.String() != "401 unauthenticated" {
+				t.Fatal(got, got.Message)
+			}
+		}
+	}
+	lines := func() int { return strings.Count(a.log.String(), "webhook refused") }
+	flood(webhook.MaxLines + 70)
+	if n := lines(); n != webhook.MaxLines {
+		t.Errorf("%d lines, want %d", n, webhook.MaxLines)
+	}
+	// What is signed is told of all the same.
+	a.expect("400 invalid", "msg_2", "{}")
+	if n := lines(); n != webhook.MaxLines+1 {
+		t.Errorf("%d lines, want %d", n, webhook.MaxLines+1)
+	}
+	a.clock.advance(time.Minute)
+	flood(1)
+	const want = `reason="no signature is of a key that is known here" more=70`
+	if n := lines(); n != webhook.MaxLines+2 || !strings.Contains(a.log.String(), want) {
+		t.Errorf("%d lines, want %d and %q", n, webhook.MaxLines+2, want)
 	}
 }
 

@@ -32,7 +32,7 @@ type refusal struct {
 	status int
 	pub    engine.Error
 	level  slog.Level
-	cause  error // for the log alone
+	cause  error // for the log alone; nil where the delivery is not known to be the sender's
 }
 
 // ServeAuth takes a delivery in: POST, of the sender's body and headers. It answers with 200 when what the event brings about
@@ -40,33 +40,42 @@ type refusal struct {
 func (m *module) ServeAuth(db *engine.DB, w http.ResponseWriter, r *http.Request) {
 	var e Event
 	out, refused := m.deliver(db, r, &e)
-	log := db.Options().Logger
-	about := []any{slog.String("module", m.options.Name)}
-	if e.ID != "" { // it is signed
-		about = append(about, slog.String("event", e.ID), slog.String("type", e.Type))
-	}
 	if refused == nil {
-		log.DebugContext(r.Context(), "authmod: webhook", append(about, slog.String("outcome", string(out)))...)
+		db.Options().Logger.DebugContext(r.Context(), "authmod: webhook", "module", m.options.Name,
+			"event", e.ID, "type", e.Type, "outcome", string(out))
 		answer(w, http.StatusOK, struct {
 			Outcome outcome `json:"outcome"`
 		}{out})
 		return
 	}
-	about = append(about, slog.Int("status", refused.status), slog.String("code", string(refused.pub.Code)))
-	if refused.cause != nil {
-		about = append(about, slog.Any("error", refused.cause))
+	m.log(r.Context(), db, e, refused)
+	switch refused.status {
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", retryAfter)
+	case http.StatusMethodNotAllowed:
+		w.Header().Set("Allow", http.MethodPost)
+	}
+	answer(w, refused.status, refused.pub)
+}
+
+// log writes a refusal to the log. Of strangers there are few lines, whatever they send, and nothing that they sent.
+func (m *module) log(ctx context.Context, db *engine.DB, e Event, refused *refusal) {
+	about := []any{
+		slog.String("module", m.options.Name), slog.Int("status", refused.status), slog.String("code", string(refused.pub.Code)),
+	}
+	if refused.cause == nil {
+		more, ok := m.strangers.line(db.Now())
+		if !ok {
+			return
+		}
+		about = append(about, slog.String("reason", refused.pub.Message), slog.Int("more", more))
+	} else {
+		about = append(about, slog.String("event", e.ID), slog.String("type", e.Type), slog.Any("error", refused.cause))
 	}
 	if p, panicked := errors.AsType[*engine.PanicError](refused.cause); panicked {
 		about = append(about, slog.String("stack", string(p.Stack)))
 	}
-	log.Log(r.Context(), refused.level, "authmod: webhook refused", about...)
-	if refused.status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", retryAfter)
-	}
-	if refused.status == http.StatusMethodNotAllowed {
-		w.Header().Set("Allow", http.MethodPost)
-	}
-	answer(w, refused.status, refused.pub)
+	db.Options().Logger.Log(ctx, refused.level, "authmod: webhook refused", about...)
 }
 
 // deliver does it. e is set as soon as the delivery is known to be the sender's.
@@ -95,7 +104,7 @@ func (m *module) deliver(db *engine.DB, r *http.Request, e *Event) (outcome, *re
 		return "", refuse(http.StatusUnauthorized, engine.CodeUnauthenticated, "no signature is of a key that is known here")
 	}
 	if *e, err = m.sender.event(c.id, body); err != nil {
-		*e = Event{}
+		*e = Event{ID: c.id}
 		return "", refusalOf(err)
 	}
 	e.external = m.external

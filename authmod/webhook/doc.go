@@ -50,8 +50,9 @@
 // A refusal that is meant to last, such as a person who may not have an account here, is better no error: let the mapping
 // mark the document, and its triggers do nothing. As an error it is sent again for days.
 //
-// Each refused delivery is a line of the log, with the event's id and type when it is signed, and never with bodies, addresses,
-// signatures or secrets. What a trigger's own error says is in it.
+// Each delivery that is signed and refused is a line of the log, with the event's id and type; those that are not signed are
+// at most 30 lines a minute, with a count of the others. No line has bodies, addresses, signatures or secrets; what a
+// trigger's own error says is in it.
 //
 // # Bans and sessions
 //

@@ -4,4 +4,5 @@ package webhook
 const (
 	FnPrune   = fnPrune
 	MaxPruned = maxPruned
+	MaxLines  = maxLines
 )

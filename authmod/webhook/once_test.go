@@ -136,7 +136,7 @@ func TestRefusedByTrigger(t *testing.T) {
 	if got := a.entries(); got != "created ada@example.com\nupdated ada@new.example.com\ndeleted ada@new.example.com" {
 		t.Errorf("diary %q", got)
 	}
-	for _, line := range []string{"a secret of the trigger's", "a trigger's fault", "event=msg_0"} {
+	for _, line := range []string{"a secret of the trigger's", "a trigger's fault", "stack=", "event=msg_0"} {
 		if !strings.Contains(a.log.String(), line) {
 			t.Errorf("the log does not have %q", line)
 		}

@@ -52,7 +52,7 @@ func TestLinking(t *testing.T) {
 	address := func(id, email, status string) any {
 		return map[string]any{"id": id, "email_address": email, "verification": map[string]any{"status": status}}
 	}
-	for i, addresses := range [][]any{
+	for i, addresses := range [][]any{ // the last two of a user without a primary address
 		{address("idn_1", "ada@example.com", "unverified")},
 		{address("idn_1", "ada@example.com", "")},
 		{address("idn_1", "mallory@example.com", "verified"), address("idn_2", "ada@example.com", "verified")},
@@ -60,7 +60,7 @@ func TestLinking(t *testing.T) {
 		{},
 	} {
 		a.expect("200 applied", fmt.Sprint("msg_m", i), clerkUser("user.created", fmt.Sprint("mallory_", i), "", at(1),
-			map[string]any{"email_addresses": addresses}))
+			map[string]any{"email_addresses": addresses, "primary_email_address_id": []any{"idn_1", nil}[i/3]}))
 		if got := a.people(); len(got) != 4+i || got[1].Name != "ada" {
 			t.Fatalf("%v: users %+v, want another", addresses, got)
 		}

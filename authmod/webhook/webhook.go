@@ -84,6 +84,8 @@ type module struct {
 	keys     [][]byte
 	external *authmod.External
 	seen     *seen
+
+	strangers strangers
 }
 
 func newModule(o Options, s sender) *module {
