@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,7 +22,7 @@ import (
 
 var (
 	binaries     string
-	programNames = []string{"password", "ownmodule"}
+	programNames = []string{"password", "github", "ownmodule"}
 )
 
 func TestMain(m *testing.M) {
@@ -157,6 +158,22 @@ func (p *program) call(kind, function, token string, args any) (a answer) {
 // send makes a request, and does not follow redirects.
 func (p *program) send(method, path string, header http.Header, body []byte) (status int, answer []byte) {
 	p.t.Helper()
+	res, raw := p.exchange(method, path, header, body)
+	return res.StatusCode, raw
+}
+
+// redirect is where a GET is sent on to.
+func (p *program) redirect(path string) string {
+	p.t.Helper()
+	res, raw := p.exchange(http.MethodGet, path, http.Header{}, nil)
+	if res.StatusCode != http.StatusFound {
+		p.t.Fatalf("%s: status %d, %s", path, res.StatusCode, raw)
+	}
+	return res.Header.Get("Location")
+}
+
+func (p *program) exchange(method, path string, header http.Header, body []byte) (*http.Response, []byte) {
+	p.t.Helper()
 	req, err := http.NewRequestWithContext(p.t.Context(), method, p.url+path, bytes.NewReader(body))
 	if err != nil {
 		p.t.Fatal(err)
@@ -166,12 +183,11 @@ func (p *program) send(method, path string, header http.Header, body []byte) (st
 	if err != nil {
 		p.t.Fatalf("%v; it says %s", err, p.stderr)
 	}
-	defer func() { _ = res.Body.Close() }()
 	raw, err := io.ReadAll(res.Body)
-	if err != nil {
+	if err = errors.Join(err, res.Body.Close()); err != nil {
 		p.t.Fatal(err)
 	}
-	return res.StatusCode, raw
+	return res, raw
 }
 
 type object = map[string]any
