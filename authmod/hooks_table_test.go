@@ -327,7 +327,7 @@ var events = []event{
 		return err
 	}},
 	{"a session is over (within the hour)", ada, func(s *stage, _ *device) error {
-		s.clock.advance(91 * 24 * time.Hour)
+		s.clock.advance(31 * time.Minute) // and the cron is not due yet
 		return s.auth.Prune(s.db)
 	}},
 	{"a user's document is deleted, by whomever", ada, func(s *stage, d *device) error {
@@ -434,5 +434,39 @@ func TestWhatHooksFindOfASignUp(t *testing.T) {
 	}
 	if !user || !session {
 		t.Errorf("what ran is %v", s.ran)
+	}
+}
+
+// What this package deletes along with a user comes before the triggers that were registered after New, and after those that
+// were before.
+func TestDeletionsAreInTheOrderOfRegistration(t *testing.T) {
+	t.Parallel()
+	for _, first := range []bool{false, true} {
+		var auth *authmod.Auth
+		left := -1
+		s := engine.NewSchema()
+		users := engine.Define[looseUser](s, "users")
+		register := func() {
+			triggers.OnDelete(users, "look", func(tx *engine.Tx, u *engine.Doc[looseUser]) error {
+				list, err := auth.ListAccounts(tx, string(u.ID))
+				left = len(list)
+				return err
+			})
+		}
+		if first {
+			register()
+		}
+		auth = authmod.New(s, users, authmod.Options{Modules: []authmod.Module{&proofModule{name: "own"}}})
+		if !first {
+			register()
+		}
+		a := &app{t: t, db: enginetest.Open(t, s), auth: auth}
+		user := engine.ID[looseUser](a.device().must(as("own", "either", "a", "", "")).who())
+		if err := a.db.Update(context.Background(), func(tx *engine.Tx) error { return users.Delete(tx, user) }); err != nil {
+			t.Fatal(err)
+		}
+		if first != (left == 1) {
+			t.Errorf("registered first: %v; it finds %d accounts", first, left)
+		}
 	}
 }
