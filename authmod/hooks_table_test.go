@@ -134,6 +134,7 @@ func newStage(t *testing.T) *stage {
 			&own{proofModule{name: "own"}, s},
 			outside{s},
 		},
+		SessionTTL:    30 * time.Minute,
 		BeforeSession: func(tx *engine.Tx, _ *authmod.SignInInfo) error { return s.note("BeforeSession", tx) },
 		OnSignIn:      func(tx *engine.Tx, _ *authmod.SignInInfo) error { return s.note("OnSignIn", tx) },
 		CustomClaims: func(r engine.Reader, _, _ string) (map[string]any, error) {
