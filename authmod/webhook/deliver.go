@@ -37,7 +37,7 @@ type refusal struct {
 
 // ServeAuth takes a delivery in: POST, of the sender's body and headers. It answers with 200 when what the event brings about
 // is durable, and never before; see the package's documentation for what else it answers.
-func (m *module) ServeAuth(db *engine.DB, w http.ResponseWriter, r *http.Request) {
+func (m *Module) ServeAuth(db *engine.DB, w http.ResponseWriter, r *http.Request) {
 	var e Event
 	out, refused := m.deliver(db, r, &e)
 	if refused == nil {
@@ -59,7 +59,7 @@ func (m *module) ServeAuth(db *engine.DB, w http.ResponseWriter, r *http.Request
 }
 
 // log writes a refusal to the log. Of strangers there are few lines, whatever they send, and nothing that they sent.
-func (m *module) log(ctx context.Context, db *engine.DB, e Event, refused *refusal) {
+func (m *Module) log(ctx context.Context, db *engine.DB, e Event, refused *refusal) {
 	about := []any{
 		slog.String("module", m.options.Name), slog.Int("status", refused.status), slog.String("code", string(refused.pub.Code)),
 	}
@@ -79,7 +79,7 @@ func (m *module) log(ctx context.Context, db *engine.DB, e Event, refused *refus
 }
 
 // deliver does it. e is set as soon as the delivery is known to be the sender's.
-func (m *module) deliver(db *engine.DB, r *http.Request, e *Event) (outcome, *refusal) {
+func (m *Module) deliver(db *engine.DB, r *http.Request, e *Event) (outcome, *refusal) {
 	if p := r.URL.Path; p != "" && p != "/" {
 		return "", refuse(http.StatusNotFound, engine.CodeNotFound, "there is nothing here")
 	}
@@ -134,7 +134,7 @@ func readBody(r *http.Request) ([]byte, *refusal) {
 	return body, nil
 }
 
-func (m *module) changeOf(e Event) (Change, error) {
+func (m *Module) changeOf(e Event) (Change, error) {
 	if m.options.Users == nil {
 		return Change{}, nil
 	}
@@ -146,7 +146,7 @@ func (m *module) changeOf(e Event) (Change, error) {
 }
 
 // apply makes what the event brings about one transaction, together with the note that it has happened.
-func (m *module) apply(ctx context.Context, db *engine.DB, e Event, c Change) (out outcome, err error) {
+func (m *Module) apply(ctx context.Context, db *engine.DB, e Event, c Change) (out outcome, err error) {
 	sum := sha256.Sum256(e.Body)
 	note := seenEvent{Source: m.options.Name, Event: e.ID, Type: e.Type, Digest: hex.EncodeToString(sum[:])}
 	var other bool
@@ -171,7 +171,7 @@ func (m *module) apply(ctx context.Context, db *engine.DB, e Event, c Change) (o
 }
 
 // effect changes the users, and then runs the application's function.
-func (m *module) effect(tx *engine.Tx, e Event, c Change) (outcome, error) {
+func (m *Module) effect(tx *engine.Tx, e Event, c Change) (outcome, error) {
 	out := applied
 	if c.Op != Ignore {
 		done, err := m.change(tx, e, c)
@@ -190,7 +190,7 @@ func (m *module) effect(tx *engine.Tx, e Event, c Change) (outcome, error) {
 	return out, nil
 }
 
-func (m *module) change(tx *engine.Tx, e Event, c Change) (done bool, err error) {
+func (m *Module) change(tx *engine.Tx, e Event, c Change) (done bool, err error) {
 	if c.Op == Delete {
 		at := c.At
 		if at.IsZero() {

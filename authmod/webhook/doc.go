@@ -26,8 +26,9 @@
 // event comes again.
 //
 // The order of deliveries does not matter. An update that is older than what is known of a user changes nothing, and nothing
-// brings back a user who was deleted, not even their creation if it comes after. A user whose token came first (package jwt,
-// under the same Provider) is updated, and not created again.
+// brings back a user who was deleted, by the service or by the application, not even their creation if it comes after;
+// [Module.Readmit] lets them in again. A user whose token came first (package jwt, under the same Provider) is updated, and
+// not created again.
 //
 // Nothing is looked at that is not signed: HMAC-SHA256 over the body byte by byte, compared in constant time, by any of
 // Options.Secrets, at most five minutes ago or ahead by the database's clock. Bodies have at most 1 MiB.

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/mimosadb/mimosa/authmod"
+	"github.com/mimosadb/mimosa/engine"
 )
 
 // Whatever the order in which deliveries come, however often, alone or many at a time: in the end each user is as the newest
@@ -136,6 +137,25 @@ func TestWithTokens(t *testing.T) {
 			t.Errorf("a token of a user who is gone: %v", err)
 		}
 		a.expect("200 stale", "msg_2", created)
+	})
+	t.Run("deleted by the application", func(t *testing.T) {
+		t.Parallel()
+		a := setup(t)
+		a.expect("200 applied", "msg_1", created)
+		a.update(func(tx *engine.Tx) error {
+			u, err := a.users.All(tx).First()
+			if err != nil {
+				return err
+			}
+			return a.users.Delete(tx, u.ID)
+		})
+		updated := clerkUser("user.updated", "user_1", "ada@example.com", at(2))
+		a.expect("200 stale", "msg_2", updated)
+		a.update(func(tx *engine.Tx) error { return a.hook.Readmit(tx, "user_1") })
+		a.expect("200 applied", "msg_3", updated)
+		if got := a.entries(); got != "created ada@example.com\ndeleted ada@example.com\ncreated ada@example.com" {
+			t.Errorf("diary %q", got)
+		}
 	})
 	t.Run("at once", func(t *testing.T) {
 		t.Parallel()

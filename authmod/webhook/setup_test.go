@@ -53,6 +53,7 @@ type app struct {
 	auth  *authmod.Auth
 	users *engine.Collection[User]
 	diary *engine.Collection[Entry]
+	hook  *webhook.Module // Clerk's
 	// tokens stands for the module that accepts the service's tokens.
 	tokens *tokens
 	clock  *clock
@@ -114,8 +115,9 @@ func (a *app) open(change ...func(*settings)) *engine.DB {
 	a.users = engine.Define[User](s, "users")
 	a.diary = engine.Define[Entry](s, "diary")
 	a.tokens = &tokens{}
+	a.hook = webhook.Clerk(set.clerk)
 	a.auth = authmod.New(s, a.users, authmod.Options{Modules: []authmod.Module{
-		a.tokens, webhook.Clerk(set.clerk), webhook.WorkOS(set.workos), webhook.Standard(set.standard),
+		a.tokens, a.hook, webhook.WorkOS(set.workos), webhook.Standard(set.standard),
 	}})
 	a.write(set)
 	db := enginetest.Open(a.t, s, func(o *engine.Options) {
@@ -179,6 +181,7 @@ func (*tokens) SignIn(*authmod.Attempt) (authmod.Answer, error) { return authmod
 // provision is what happens when a client presents a token.
 func (a *app) provision(subject, email string) (user string, err error) {
 	a.t.Helper()
+	a.clock.advance(time.Millisecond)
 	data, err := json.Marshal(map[string]string{"email": email})
 	if err != nil {
 		a.t.Fatal(err)
@@ -229,6 +232,14 @@ func (a *app) accounts() (n int) {
 func (a *app) view(fn func(tx *engine.ReadTx) error) {
 	a.t.Helper()
 	if err := a.db.View(context.Background(), fn); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+func (a *app) update(fn func(tx *engine.Tx) error) {
+	a.t.Helper()
+	a.clock.advance(time.Millisecond)
+	if err := a.db.Update(context.Background(), fn); err != nil {
 		a.t.Fatal(err)
 	}
 }

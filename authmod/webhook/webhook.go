@@ -49,7 +49,7 @@ type sender struct {
 }
 
 // Clerk makes the module for Clerk's webhooks, which Svix sends. Options.Users maps a ClerkUser.
-func Clerk(o Options) authmod.Module {
+func Clerk(o Options) *Module {
 	return newModule(o, sender{
 		provider: "clerk", headers: readSvix, key: standardKey, event: readEvent,
 		change: func(e Event) (Change, error) { return readChange(e, verifiedEmail[ClerkUser]) },
@@ -57,7 +57,7 @@ func Clerk(o Options) authmod.Module {
 }
 
 // WorkOS makes the module for the webhooks of WorkOS. Options.Users maps a WorkOSUser.
-func WorkOS(o Options) authmod.Module {
+func WorkOS(o Options) *Module {
 	return newModule(o, sender{
 		provider: "workos", headers: readWorkOS, key: workOSKey, event: readWorkOSEvent,
 		change: func(e Event) (Change, error) { return readChange(e, verifiedEmail[WorkOSUser]) },
@@ -68,7 +68,7 @@ func WorkOS(o Options) authmod.Module {
 // keys. Without Options.Read, user.created, user.updated and user.deleted change users: data is the user, its id the subject,
 // data.updated_at (RFC 3339 or milliseconds) the version, or the event's timestamp where there is none. No address counts as
 // verified then.
-func Standard(o Options) authmod.Module {
+func Standard(o Options) *Module {
 	return newModule(o, sender{
 		headers: func(h http.Header) (claim, error) { return readStandard(h, "webhook") },
 		key:     standardKey, event: readEvent,
@@ -76,8 +76,8 @@ func Standard(o Options) authmod.Module {
 	})
 }
 
-// module is the Module. What is not in options and sender is set by Attach.
-type module struct {
+// Module takes deliveries of one sender. It is safe for concurrent use. What is not in options and sender is set by Attach.
+type Module struct {
 	options Options
 	sender  sender
 
@@ -88,7 +88,7 @@ type module struct {
 	strangers strangers
 }
 
-func newModule(o Options, s sender) *module {
+func newModule(o Options, s sender) *Module {
 	if o.Provider == "" {
 		o.Provider = s.provider
 	}
@@ -101,12 +101,14 @@ func newModule(o Options, s sender) *module {
 	if o.Read != nil {
 		s.change = o.Read
 	}
-	return &module{options: o, sender: s}
+	return &Module{options: o, sender: s}
 }
 
-func (m *module) Provider() string { return m.options.Name }
+// Provider is Options.Name.
+func (m *Module) Provider() string { return m.options.Name }
 
-func (m *module) Attach(h *authmod.Host) {
+// Attach is called by authmod.New.
+func (m *Module) Attach(h *authmod.Host) {
 	o := m.options
 	if o.Provider == "" {
 		h.Problem("Provider is empty")
@@ -139,11 +141,20 @@ func (m *module) Attach(h *authmod.Host) {
 }
 
 // SignIn refuses: nobody signs in by a webhook.
-func (m *module) SignIn(*authmod.Attempt) (authmod.Answer, error) {
+func (m *Module) SignIn(*authmod.Attempt) (authmod.Answer, error) {
 	return authmod.Answer{}, authmod.Invalid(engine.Issue{Path: "provider", Rule: "enum", Message: "is not a way to sign in here"})
 }
 
+// Readmit lets a subject in again that was deleted, by the service or by the application: the next event makes a new user,
+// and so does the next token. Nothing happens to others.
+func (m *Module) Readmit(tx *engine.Tx, subject string) error { return m.external.Readmit(tx, subject) }
+
+var (
+	_ authmod.Module   = (*Module)(nil)
+	_ authmod.Endpoint = (*Module)(nil)
+)
+
 // handles says whether an event has any effect here.
-func (m *module) handles(e Event, c Change) bool {
+func (m *Module) handles(e Event, c Change) bool {
 	return m.options.On[e.Type] != nil || c.Op != Ignore
 }
