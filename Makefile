@@ -14,6 +14,9 @@ NPM ?= npm
 GOFUMPT := mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
+# A module of its own, since nobody but these tests needs a provider.
+OIDC := authmod/oauth/oidctest
+
 FUZZTIME ?= 10s
 BENCHTIME ?= 1s
 BENCH ?= .
@@ -26,7 +29,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
 
 .PHONY: test
-test: tools lint test-go test-client test-server test-official test-browser ## check everything: style, Go, TypeScript, the official client, a browser
+test: tools lint test-go test-oidc test-client test-server test-official test-browser ## check everything: style, Go, TypeScript, the official client, a browser
 	@echo "make test: every suite ran and passed"
 
 .PHONY: tools
@@ -40,14 +43,24 @@ lint: ## gofumpt, go vet, staticcheck
 	@echo "gofumpt: clean"
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+	cd $(OIDC) && $(GO) vet ./... && $(GO) run $(STATICCHECK) ./...
 
 .PHONY: fmt
 fmt: ## format the Go files
 	$(GO) run $(GOFUMPT) -w .
 
+.PHONY: tidy
+tidy: ## bring the lists of dependencies up to date, in both modules
+	$(GO) mod tidy
+	cd $(OIDC) && $(GO) mod tidy
+
 .PHONY: test-go
 test-go: ## the Go tests under the race detector
 	$(GO) run ./scripts/gotest -race -timeout 10m ./...
+
+.PHONY: test-oidc
+test-oidc: ## sign-in by a real provider of OpenID Connect, in its own module
+	cd $(OIDC) && $(GO) run github.com/mimosadb/mimosa/scripts/gotest -race -timeout 10m ./...
 
 .PHONY: test-client
 test-client: node-modules ## the client: types, committed build, size, unit tests

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/mimosadb/mimosa/authmod"
 )
@@ -55,6 +56,7 @@ func (p Person) settled(trust bool) (Person, error) {
 	if len(p.Claims) > maxClaims {
 		return Person{}, fmt.Errorf("the provider said %d bytes about somebody, more than %d", len(p.Claims), maxClaims)
 	}
+	p.Name, p.Login, p.Image = strings.TrimSpace(p.Name), strings.TrimSpace(p.Login), strings.TrimSpace(p.Image)
 	p.Email = authmod.NormalizeEmail(p.Email)
 	if !authmod.ValidEmail(p.Email) {
 		p.Email = ""
