@@ -8,8 +8,8 @@ import (
 	"github.com/mimosadb/mimosa/engine"
 )
 
-// ProfileFor is a Profile for modules that know more about a person than what the form says: W is what an identity provider says
-// of them. It is made by NewProfileFor, and put in its place by BindProfile.
+// ProfileFor is a Profile for modules that know more about a person than what the form says: W is what an identity provider
+// says of them. It is made by NewProfileFor, and put in its place by BindProfile.
 type ProfileFor[W any] interface {
 	bindFor(h *Host) boundProfileFor[W]
 }
@@ -98,8 +98,8 @@ func (s *SheetFor[W]) Check(params json.RawMessage) ([]engine.Issue, error) {
 	return issuesOf(s.profile.check(params))
 }
 
-// Make makes the user document of a person and validates it, as [Sheet.Check] does. The address in it is normalised; a parameter
-// of that name is a parameter like others.
+// Make makes the user document of a person and validates it, as [Sheet.Check] does. The address in it is normalised; a
+// parameter of that name is a parameter like others.
 func (s *SheetFor[W]) Make(who W, params json.RawMessage) (NewUser, []engine.Issue, error) {
 	doc, err := s.profile.make(who, params)
 	if err != nil {

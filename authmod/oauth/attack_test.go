@@ -81,8 +81,8 @@ func TestCallbackPutIntoAnotherBrowser(t *testing.T) {
 	}
 }
 
-// The attacker begins, and has the victim go to the provider, who knows them and asks nothing. The attacker has the verifier and
-// state, and wants the victim's account.
+// The attacker begins, and has the victim go to the provider, who knows them and asks nothing. The attacker has the verifier
+// and state, and wants the victim's account.
 func TestVictimSentIntoTheAttackersSignIn(t *testing.T) {
 	t.Parallel()
 	a, p := school(t)

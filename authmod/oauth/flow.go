@@ -110,8 +110,8 @@ func (m *module) check(a *authmod.Attempt) (back string, err error) {
 	return back, nil
 }
 
-// Redeem implements authmod.Redeemer. A code that is not there, is over, or comes without the verifier that belongs to it is not
-// the module's, so that all of them get the same answer.
+// Redeem implements authmod.Redeemer. A code that is not there, is over, or comes without the verifier that belongs to it is
+// not the module's, so that all of them get the same answer.
 func (m *module) Redeem(a *authmod.Attempt, code string) (authmod.Answer, bool, error) {
 	d, err := m.pending.find(a.Context(), a.DB(), m.name, code)
 	if err != nil || d == nil {

@@ -27,9 +27,10 @@ type Options struct {
 	// CallbackURL is where the provider sends people back, as it was registered there: by default
 	// {authmod.Options.BaseURL}/api/auth/{provider}/callback. Another address has to lead there.
 	CallbackURL string
-	// RedirectTo are addresses to which a sign-in may ask to come back (its parameter redirectTo), beside
-	// authmod.Options.SiteURL, which is where it comes back without asking: "https://app.example.com" and all below it, or
-	// "https://app.example.com/welcome" and what lies below that, or one of an application on a telephone, "com.example.app://auth".
+	// RedirectTo are addresses to which a sign-in may ask to come back (its parameter redirectTo), beside authmod.Options.SiteURL,
+	// which is where it comes back without asking: "https://app.example.com" and all below it, or
+	// "https://app.example.com/welcome" and what lies below that, or one of an application on a telephone,
+	// "com.example.app://auth".
 	RedirectTo []string
 	// Profile makes the user document of somebody who signs up: see NewProfile. Without one, users have the address, name and
 	// image that the provider knows, and all parameters are for triggers to look at.
@@ -59,8 +60,8 @@ func GitHub(o Options) authmod.Module { return newModule("github", github{}, o) 
 // Google signs in by Google; the provider's name is "google".
 func Google(o Options) authmod.Module { return OIDC("google", "https://accounts.google.com", o) }
 
-// OIDC signs in by any provider of OpenID Connect that has Discovery. name is how clients ask for it, and part of the key of its
-// accounts, so it belongs to this issuer for good. issuer is spelled as the provider spells it. A provider's word that an
+// OIDC signs in by any provider of OpenID Connect that has Discovery. name is how clients ask for it, and part of the key of
+// its accounts, so it belongs to this issuer for good. issuer is spelled as the provider spells it. A provider's word that an
 // address is verified links accounts, so it must be one that is to be trusted with that: see Options.DistrustEmail.
 func OIDC(name, issuer string, o Options) authmod.Module {
 	return newModule(name, newOpenID(issuer), o)

@@ -41,7 +41,7 @@ func newOpenID(issuer string) *openID {
 
 func (p *openID) problem() string {
 	if u, err := url.Parse(p.issuer); err != nil || !trustworthy(u) || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return fmt.Sprintf("the issuer is %q, and must be an address that begins with https:// (or http://localhost), without a query", p.issuer)
+		return fmt.Sprintf("the issuer is %q, and must be an https address (or http://localhost…) without a query", p.issuer)
 	}
 	return ""
 }
@@ -97,7 +97,8 @@ func (p *openID) fetch(ctx context.Context, c *http.Client) (*discovered, error)
 		return nil, fmt.Errorf("discovery: %w", err)
 	}
 	for name, address := range map[string]string{
-		"authorization_endpoint": says.Authorize, "token_endpoint": says.Token, "jwks_uri": says.Keys, "userinfo_endpoint": says.UserInfo,
+		"authorization_endpoint": says.Authorize, "token_endpoint": says.Token,
+		"jwks_uri": says.Keys, "userinfo_endpoint": says.UserInfo,
 	} {
 		u, err := url.Parse(address)
 		if (err != nil || !trustworthy(u)) && (address != "" || name != "userinfo_endpoint") {

@@ -26,8 +26,8 @@ const (
 	maxSwept = 16
 )
 
-// pending is a sign-in from its beginning to its end. What opens it is in three places: state goes by the provider, the verifier
-// stays in the browser that began, the code comes back in an address. Here are only hashes, and a salt.
+// pending is a sign-in from its beginning to its end. What opens it is in three places: state goes by the provider, the
+// verifier stays in the browser that began, the code comes back in an address. Here are only hashes, and a salt.
 type pending struct {
 	Provider string `json:"provider"`
 	// State is the hash of the parameter state.

@@ -30,10 +30,10 @@ type Person struct {
 // Profile makes the user document of somebody who signs up. It is made by NewProfile.
 type Profile = authmod.ProfileFor[Person]
 
-// NewProfile makes a Profile of a function. P is a struct: the parameters that the client passed when the sign-in began, with the
-// rules of its json and jsonschema tags. They are validated strictly: members that P does not have are refused. T is the type of
-// the users collection. fn runs on creation only, when the person has come back from the provider, possibly more than once for
-// one sign-up. It may refuse with an engine.Errorf, which reaches the client as it is.
+// NewProfile makes a Profile of a function. P is a struct: the parameters that the client passed when the sign-in began, with
+// the rules of its json and jsonschema tags. They are validated strictly: members that P does not have are refused. T is the
+// type of the users collection. fn runs on creation only, when the person has come back from the provider, possibly more than
+// once for one sign-up. It may refuse with an engine.Errorf, which reaches the client as it is.
 func NewProfile[P, T any](fn func(who Person, params P) (T, error)) Profile {
 	return authmod.NewProfileFor(fn)
 }

@@ -45,7 +45,9 @@ func newTargets(site string, more []string) (t targets, wrong []string) {
 
 // executes says whether an address of this scheme is run by browsers, or shows what is in it, instead of leading somewhere.
 func executes(scheme string) bool {
-	return slices.Contains([]string{"javascript", "data", "vbscript", "file", "blob", "filesystem", "about", "view-source"}, scheme)
+	return slices.Contains([]string{
+		"javascript", "data", "vbscript", "file", "blob", "filesystem", "about", "view-source",
+	}, scheme)
 }
 
 // resolve returns the absolute address that a client asked to come back to, if that is allowed. Relative ones begin with "/" or
@@ -90,8 +92,8 @@ func targetOf(u *url.URL) target {
 	return t
 }
 
-// parseAddress parses an absolute address, nil where it is none, or one of those that programs read in different ways:
-// white space, control characters, backslashes, letters beyond ASCII, names before an @, paths with empty segments, with dots for
+// parseAddress parses an absolute address, nil where it is none, or one of those that programs read in different ways: white
+// space, control characters, backslashes, letters beyond ASCII, names before an @, paths with empty segments, with dots for
 // segments, or with slashes, dots and control characters in disguise.
 func parseAddress(raw string) *url.URL {
 	if len(raw) > maxRedirect || strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' }) {

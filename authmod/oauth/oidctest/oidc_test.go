@@ -285,8 +285,8 @@ func (b *browser) me() string {
 
 var enrol = map[string]any{"nickname": "ada", "course": "engines", "redirectTo": "/welcome?x=1"}
 
-// Sign-up with a form, coming back, and everything that the provider says about the person: in the ID token, or, where that does
-// not say the address, in the user info.
+// Sign-up with a form, coming back, and everything that the provider says about the person: in the ID token, or, where that
+// does not say the address, in the user info.
 func TestSignUpAndSignIn(t *testing.T) {
 	t.Parallel()
 	for name, secret := range map[string]string{"with a secret": "a secret of the program's", "by PKCE alone": ""} {

@@ -27,8 +27,8 @@ type Client struct {
 	Callbacks []string
 }
 
-// Handler serves a provider. issuer is the address at which it is served, such as "http://127.0.0.1:9998". Each has a signing key
-// of its own.
+// Handler serves a provider. issuer is the address at which it is served, such as "http://127.0.0.1:9998". Each has a signing
+// key of its own.
 func Handler(issuer string, client Client, people ...Person) (http.Handler, error) {
 	users := directory{}
 	for _, p := range people {
