@@ -46,8 +46,8 @@ type Message struct {
 	Link string
 	// Expires is when code and link are of no use any more.
 	Expires time.Time
-	// Params are the parameters of the call that asked for the message, such as the language of a form. Whoever that was, it need
-	// not be the person who gets it: a message that quotes them is written by strangers.
+	// Params are the parameters of the call that asked for the message, such as the language of a form. Whoever that was, it
+	// need not be the person who gets it: a message that quotes them is written by strangers.
 	Params json.RawMessage
 }
 
@@ -65,7 +65,7 @@ type CodeOptions struct {
 	Digits int
 	// TTL is for how long a code is good, from when it was asked for: 15 minutes by default.
 	TTL time.Duration
-	// MaxTries is how many wrong codes end a code: 5 by default.
+	// MaxTries is how many wrong codes end a code: 5 by default. Its link stays good.
 	MaxTries int
 	// Link is the absolute address of a page, such as "https://app.example/verify", for messages to have a Link too: that page
 	// with the parameter code, which it passes to auth:signIn.
@@ -129,8 +129,8 @@ type CodeRequest struct {
 	Notice bool
 	// User is whose code it is, if there is a user already.
 	User string
-	// NewUser is what a user is going to be made of when the code is redeemed, and Params what triggers get then; Params go into
-	// the message too. State is the module's own. None of them may hold anything that would open an account by itself.
+	// NewUser is what a user is going to be made of when the code is redeemed, and Params what triggers get then; Params go
+	// into the message too. State is the module's own. None of them may hold anything that would open an account by itself.
 	NewUser       NewUser
 	Params, State json.RawMessage
 	// Key is Attempt.Key: a call that is sent again within a minute, for the same purpose and address, sends no second message.
@@ -223,8 +223,8 @@ func (c *Codes) Issue(tx *engine.Tx, r CodeRequest) error {
 	return err
 }
 
-// List returns the documents of a purpose and an address, newest first, those that have expired and are still kept included; the
-// newest 64 of them.
+// List returns the documents of a purpose and an address, newest first, those that have expired and are still kept included;
+// the newest 64 of them.
 func (c *Codes) List(r engine.Reader, purpose, to string) ([]*engine.Doc[CodeDoc], error) {
 	return c.store.byAddress.Eq(r, c.host.provider, to, purpose).Desc().Limit(maxListed).Collect()
 }
@@ -232,7 +232,8 @@ func (c *Codes) List(r engine.Reader, purpose, to string) ([]*engine.Doc[CodeDoc
 // Check holds a code that somebody has typed in against all that were sent to an address for a purpose and are still good, and
 // returns the one that it is. Spaces and hyphens in it do not matter. The error is of code invalid, the same for a wrong code,
 // one that has expired or was used, and for an address that was sent none; or of code busy, after too many wrong ones. A wrong
-// code counts for each of those that are good, in a transaction, and ends those that have seen CodeOptions.MaxTries.
+// code counts for each of those that are good, in a transaction; those that have seen CodeOptions.MaxTries can only be redeemed
+// by their links from then on.
 //
 // A code is not used up by it: that is what Redeem does.
 func (c *Codes) Check(a *Attempt, purpose, to, code string) (*engine.Doc[CodeDoc], error) {
@@ -301,11 +302,15 @@ func (c *Codes) Void(tx *engine.Tx, to string) error {
 	return c.store.drop(tx, c.store.byAddress.Eq(tx, c.host.provider, to))
 }
 
-// good says whether a code could be redeemed.
+// good says whether a code could be redeemed, by its link at least.
 func (c *Codes) good(d *engine.Doc[CodeDoc], now time.Time) bool {
 	v := d.Value
-	return v.Deliver && !v.Notice && v.Tries < c.options.MaxTries && now.Before(v.Expires)
+	return v.Deliver && !v.Notice && now.Before(v.Expires)
 }
+
+// guessed says whether there have been too many wrong codes for one to be typed in. That does not end the link, in which there
+// is nothing to guess: who guesses at the codes of others does not keep them from signing in.
+func (c *Codes) guessed(d *engine.Doc[CodeDoc]) bool { return d.Value.Tries >= c.options.MaxTries }
 
 // The hashes are of what they are good for too. A code can be guessed from its hash by whoever has the whole database, but not
 // where a secret is kept outside of it.

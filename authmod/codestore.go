@@ -90,7 +90,7 @@ func (s *codeStore) checkCode(tx *engine.Tx, in checkArgs) (*engine.Doc[CodeDoc]
 		return nil, err
 	}
 	for _, d := range docs {
-		if c.good(d, tx.Now()) && among(d.Value.Codes, in.Hash) {
+		if c.good(d, tx.Now()) && !c.guessed(d) && among(d.Value.Codes, in.Hash) {
 			return d, nil
 		}
 	}

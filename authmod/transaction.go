@@ -59,19 +59,8 @@ func (a *Auth) inTransaction(tx *engine.Tx, in completeArgs) (completed, error) 
 		return completed{}, err
 	}
 	c := in.completion()
-	if j, ok := module.(Joiner); ok {
-		if err := j.Join(tx, &c); err != nil {
-			return completed{}, err
-		}
-	}
-	doc, err := a.c.accountsByID.One(tx, in.Provider, c.AccountID)
-	if err != nil && !errors.Is(err, engine.ErrNotFound) {
-		return completed{}, err
-	}
-	if err != nil {
-		doc = nil
-	}
-	if status, err := check(doc, c, caller); status != "" || err != nil {
+	doc, status, err := a.join(tx, module, &c, in.Provider, caller)
+	if status != "" || err != nil {
 		return completed{Status: status}, err
 	}
 	if c.Mode == Resume {
@@ -91,6 +80,42 @@ func (a *Auth) inTransaction(tx *engine.Tx, in completeArgs) (completed, error) 
 	out.granted, err = a.begin(&who, in)
 	return out, err
 }
+
+// join runs the module's Join, looks the account up, and says by a status what speaks against the completion. What Join has
+// written is undone then: a code that turns out to be good for nothing has not been used.
+func (a *Auth) join(
+	tx *engine.Tx, module Module, c *Completion, provider string, caller *engine.Identity,
+) (doc *engine.Doc[Account], status string, err error) {
+	inner := func(tx *engine.Tx) (err error) {
+		if j, ok := module.(Joiner); ok {
+			if err := j.Join(tx, c); err != nil {
+				return err
+			}
+		}
+		if doc, err = a.c.accountsByID.One(tx, provider, c.AccountID); errors.Is(err, engine.ErrNotFound) {
+			doc, err = nil, nil
+		}
+		if err == nil {
+			status, err = check(doc, *c, caller)
+		}
+		if err == nil && status != "" {
+			err = errUndone
+		}
+		return err
+	}
+	if _, ok := module.(Joiner); ok {
+		err = tx.Nested(inner)
+	} else {
+		err = inner(tx)
+	}
+	if errors.Is(err, errUndone) {
+		err = nil
+	}
+	return doc, status, err
+}
+
+// errUndone ends join where there is a status.
+var errUndone = errors.New("authmod: undone")
 
 // check says what speaks against a completion: a status, for the module to branch on, or an error.
 func check(doc *engine.Doc[Account], c Completion, caller *engine.Identity) (string, error) {
