@@ -26,6 +26,7 @@ var lattice = map[string][]string{
 	"authmod/examples/github":        {"authmod", "authmod/oauth", "cmd", "engine", "triggers"},
 	"authmod/examples/ownmodule":     {"authmod", "cmd", "engine", "triggers"},
 	"authmod/examples/password":      {"authmod", "authmod/password", "cmd", "engine", "triggers"},
+	"authmod/emailcode":              {"authmod", "engine"},
 	"triggers":                       {"engine"},
 	"subscriptions":                  {"engine", "engine/storage", "subscriptions/wire"},
 	"subscriptions/wire":             nil,
