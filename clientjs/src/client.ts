@@ -78,6 +78,12 @@ export interface ClientAuth extends Readable<AuthState> {
    */
   readonly signIn: (provider: string, params?: object) => Promise<SignInResult>;
   /**
+   * Goes on with a sign-in by which the browser was sent elsewhere, or which a link in a mail goes on with: code is what
+   * the page's address has as the parameter `code`, verifier what came with the redirect, if there was one. All else is
+   * as with signIn. The code is good once; `invalid` when it is not, or not any more.
+   */
+  readonly redeem: (code: string, verifier?: string) => Promise<SignInResult>;
+  /**
    * Signs out, offline too, also from a sign-in that is under way: what is called later, sign-ins included, runs after
    * it. Never rejects. Mutations that were not yet sent fail with `identity_changed`. A server that cannot be reached
    * is told as soon as it can; a page that is closed before leaves a session there that nobody has tokens of.
@@ -389,11 +395,12 @@ function authOf(session: Session): ClientAuth {
   const enter = (flow: string) => (provider: string, params: object = {}) => {
     const given = typeof FormData !== "undefined" && params instanceof FormData ? Object.fromEntries(params) : params;
     const all = { flow, ...given };
-    return session.enter(provider, all, all.flow === "signUp" ? uuid() : undefined);
+    return session.enter({ provider, params: all }, all.flow === "signUp" ? uuid() : undefined);
   };
   return {
     signUp: enter("signUp"),
     signIn: enter("signIn"),
+    redeem: (code, verifier) => session.enter({ params: { code }, verifier }),
     signOut: () => session.leave(),
     getSnapshot: session.state.getSnapshot,
     subscribe: session.state.subscribe,

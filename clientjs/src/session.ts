@@ -24,6 +24,8 @@ export type SignInResult =
   | { readonly status: "signedIn" }
   /** More is needed: a code or a link was sent. */
   | { readonly status: "started" }
+  /** The user who is signed in has got another way to sign in, and nothing else has changed. */
+  | { readonly status: "linked" }
   /** The browser is to go to this address; the verifier is to be kept until it comes back. */
   | { readonly status: "redirect"; readonly redirect: string; readonly verifier: string };
 
@@ -214,8 +216,8 @@ export class Session {
    * Asks the server to sign in, with the socket's present identity. With an idempotency key it is asked again when the
    * answer is lost: the server makes one account of it, and one session.
    */
-  enter(provider: string, params: object, idempotencyKey?: string): Promise<SignInResult> {
-    const args = { provider, params, idempotencyKey };
+  enter(what: object, idempotencyKey?: string): Promise<SignInResult> {
+    const args = { ...what, idempotencyKey };
     return new Promise((resolve, reject) => {
       const entry: Entry = { reject };
       let resent = 0;
@@ -224,10 +226,10 @@ export class Session {
         const tokens = tokensIn(value, this.clock);
         if (!this.#entries.delete(entry)) {
           this.#decline(tokens);
-        } else if (typeof value === "object" && value !== null && "redirect" in value) {
-          resolve({ status: "redirect", redirect: String(value.redirect), verifier: String(value["verifier"]) });
         } else if (tokens === undefined) {
-          resolve({ status: "started" });
+          const { redirect, verifier, linked } = Object(value) as Record<string, unknown>;
+          if (redirect !== undefined) resolve({ status: "redirect", redirect: String(redirect), verifier: String(verifier) });
+          else resolve({ status: linked === true ? "linked" : "started" });
         } else if (tokens === null) {
           this.#leave(undefined);
           reject(new MimosaError("unauthenticated", "the server answered the sign-in without a session"));

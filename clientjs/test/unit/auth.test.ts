@@ -281,6 +281,38 @@ test("a sign-in that needs more says so", async () => {
   client.close();
 });
 
+test("a browser that has come back goes on with the code of its address, and runs as the user", async () => {
+  const { client, socket } = connected();
+  const back = client.auth.redeem("c0de", "v");
+  const asked = () => socket.take().flatMap((m) => (m.type === "Action" ? [m.args] : []));
+  assert.deepEqual(asked(), [[{ params: { code: "c0de" }, verifier: "v" }]]);
+  socket.actionDone(0, pair(jwt("u1|s1", 3600, 1), "r1"));
+  assert.deepEqual(socket.takeTypes(), ["Authenticate"]);
+  socket.transition({ identity: 1, ts: 2n });
+  assert.deepEqual(await outcome(back), { value: { status: "signedIn" } });
+  assert.equal(client.auth.state.status, "signedIn");
+
+  // A link in a mail has no verifier, and a code that is over changes nothing.
+  const over = client.auth.redeem("c0de");
+  assert.deepEqual(asked(), [[{ params: { code: "c0de" } }]]);
+  socket.actionFailed(1, "invalid", { code: "invalid", message: "invalid sign-in parameters" });
+  assert.deepEqual(await outcome(over), { code: "invalid", message: "invalid sign-in parameters" });
+  assert.equal(client.auth.state.status, "signedIn");
+  client.close();
+});
+
+test("an account that was linked leaves the session as it is", async () => {
+  const { client, socket, storage } = await signedIn();
+  const link = client.auth.redeem("c0de", "v");
+  socket.take();
+  socket.actionDone(1, { linked: true });
+  assert.deepEqual(await outcome(link), { value: { status: "linked" } });
+  assert.deepEqual(socket.takeTypes(), []);
+  assert.equal(client.auth.state.status, "signedIn");
+  assert.match((await storage.get(storageKey)) ?? "", /"r1"/);
+  client.close();
+});
+
 test("a sign-in whose action was lost with its socket rejects", async () => {
   const { client, socket } = connected();
   const done = client.auth.signIn("password");
