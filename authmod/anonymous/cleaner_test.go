@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,17 +88,18 @@ func TestAbandonedUsersAreDeleted(t *testing.T) {
 func TestTriggerThatRefusesDeletion(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var kept string
+		var kept atomic.Value // the id of a user
+		kept.Store("")
 		a := setup(t, aging, func(s *settings) {
 			s.onDelete = func(_ *engine.Tx, u *engine.Doc[User]) error {
-				if string(u.ID) == kept {
+				if string(u.ID) == kept.Load() {
 					return errors.New("there is an order that is not paid")
 				}
 				return nil
 			}
 		})
 		first := a.be()
-		kept = first.user()
+		kept.Store(first.user())
 		for range 250 { // more than are looked at in one go
 			a.be()
 		}
@@ -105,10 +107,10 @@ func TestTriggerThatRefusesDeletion(t *testing.T) {
 		if n := a.usersThere(); n != 1 {
 			t.Errorf("%d users are left", n)
 		}
-		if !strings.Contains(a.log.String(), fmt.Sprintf("user=%s", kept)) || !strings.Contains(a.log.String(), "not paid") {
+		if !strings.Contains(a.log.String(), fmt.Sprintf("user=%s", kept.Load())) || !strings.Contains(a.log.String(), "not paid") {
 			t.Errorf("logged: %s", a.log.String())
 		}
-		kept = ""
+		kept.Store("")
 		pass(day)
 		if n := a.usersThere(); n != 0 {
 			t.Errorf("%d users are left", n)
