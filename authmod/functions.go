@@ -72,8 +72,8 @@ func (a *Auth) signOut(c *engine.ActionCtx, in signOutArgs) error {
 			return nil
 		}
 		args.Family = t.family
-	} else if caller == nil {
-		return nil
+	} else if _, ours := caller.(*principal); !ours {
+		return nil // nobody, or a session of a service elsewhere, which ends there
 	}
 	ended, err := a.end.Run(c, args)
 	if err != nil || caller == nil {

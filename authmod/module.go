@@ -49,6 +49,10 @@ type Host struct {
 // Schema is where the module registers what it needs.
 func (h *Host) Schema() *engine.Schema { return h.auth.schema }
 
+// DB is the database that was opened last with the schema, of those that are open; nil when none is. It is for what is not
+// given one: the clock and the log of a [TokenVerifier].
+func (h *Host) DB() *engine.DB { return h.auth.open.last() }
+
 // Problem reports a wrong option, for Open to return.
 func (h *Host) Problem(format string, a ...any) {
 	h.auth.schema.Problem("authmod/"+h.provider+": "+format, a...)

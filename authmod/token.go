@@ -57,10 +57,52 @@ func (a *Auth) mint(db *engine.DB, g granted) (string, *principal, error) {
 	return signed, a.principal(&c), nil
 }
 
-// Principal verifies an access token: its signature by one of our keys (ES256 and nothing else), issuer, audience and expiry.
-// The error is of code unauthenticated. Whether its session goes on is found out inside each transaction, by Resolve. The
-// principal also has a method Expires() time.Time. It is safe for concurrent use.
+// TokenVerifier is a Module whose service signs the tokens that clients present.
+type TokenVerifier interface {
+	// Verify verifies a token. mine says whether the token is of the module's service, by what it says of itself, which nobody
+	// has to believe; only then p and err count. Errors made by engine.Errorf reach the client as they are.
+	//
+	// A principal that also has a method Expires() time.Time stands for its token until then, and one that has a method
+	// Confirm(context.Context, *engine.DB) error is confirmed by it, outside any transaction, each time that its token is
+	// presented and before it is resolved: what is to be there for Resolve to find is made there. Verify is called
+	// concurrently, and may take some seconds.
+	Verify(token string) (p engine.Principal, mine bool, err error)
+}
+
+// Principal verifies an access token. One of ours is verified by its signature (ES256 and nothing else), issuer, audience and
+// expiry; whether its session goes on is found out inside each transaction, by Resolve. Others are given to the modules that are
+// a [TokenVerifier]: of those that take it for theirs, the first that accepts it counts. The error is of code unauthenticated,
+// or the module's. The principal also has a method Expires() time.Time. It is safe for concurrent use.
 func (a *Auth) Principal(token string) (engine.Principal, error) {
+	p, err := a.own(token)
+	if err == nil {
+		return p, nil
+	}
+	if errors.Is(err, errExpired) {
+		return nil, err
+	}
+	var refused error
+	for _, m := range a.options.Modules {
+		v, ok := m.(TokenVerifier)
+		if !ok {
+			continue
+		}
+		p, mine, err := v.Verify(token)
+		switch {
+		case mine && err == nil && p != nil:
+			return p, nil
+		case mine && err != nil && refused == nil:
+			refused = err
+		}
+	}
+	if refused != nil {
+		return nil, refused
+	}
+	return nil, err
+}
+
+// own verifies a token of this Auth.
+func (a *Auth) own(token string) (*principal, error) {
 	// encoding/base64 reads over line breaks; a token has one spelling.
 	if len(token) > maxToken || strings.ContainsAny(token, "\r\n") {
 		return nil, errToken

@@ -27,6 +27,7 @@ var lattice = map[string][]string{
 	"authmod/examples/ownmodule":     {"authmod", "cmd", "engine", "triggers"},
 	"authmod/examples/password":      {"authmod", "authmod/password", "cmd", "engine", "triggers"},
 	"authmod/emailcode":              {"authmod", "engine"},
+	"authmod/jwt":                    {"authmod", "engine"},
 	"triggers":                       {"engine"},
 	"subscriptions":                  {"engine", "engine/storage", "subscriptions/wire"},
 	"subscriptions/wire":             nil,
@@ -63,6 +64,7 @@ var confined = map[string][]string{
 	"github.com/golang-jwt/jwt/v5":             {"authmod"},
 	"github.com/coreos/go-oidc/v3":             {"authmod/oauth"},
 	"golang.org/x/oauth2":                      {"authmod/oauth"},
+	"github.com/go-jose/go-jose/v4":            {"authmod"},
 }
 
 type listed struct {

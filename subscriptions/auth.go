@@ -1,6 +1,7 @@
 package subscriptions
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -10,7 +11,9 @@ import (
 
 // Authenticator turns the token that a client presents into whom it acts as. An error refuses the token; what an
 // *engine.Error says reaches the client, any other only the log. A principal that also has a method Expires() time.Time
-// stands for its token until then. It is called from many goroutines at once.
+// stands for its token until then. One that has a method Confirm(context.Context, *engine.DB) error is confirmed each time that
+// its token is presented, before it is resolved or anything runs as it; an error refuses the token too. Both are called from
+// many goroutines at once.
 type Authenticator interface {
 	Principal(token string) (engine.Principal, error)
 }
@@ -69,7 +72,7 @@ func (s *socket) authenticate(m *wire.Authenticate) error {
 	switch m.TokenType {
 	case wire.TokenNone:
 	case wire.TokenUser:
-		p, err = s.server.principal(m.Value)
+		p, err = s.server.confirmed(m.Value)
 		if err == nil {
 			watch, err = s.resolve(p)
 		}
@@ -112,6 +115,22 @@ func (s *Server) principal(token string) (engine.Principal, error) {
 	}
 	if at, ok := expiry(p); ok && !at.After(s.o.Clock.Now()) {
 		return nil, engine.Errorf(engine.CodeUnauthenticated, "the token has expired")
+	}
+	return p, nil
+}
+
+// confirmed is principal, confirmed. What the confirmation writes is done though the client may go: it may come back.
+func (s *Server) confirmed(token string) (engine.Principal, error) {
+	p, err := s.principal(token)
+	if err != nil {
+		return nil, err
+	}
+	if c, ok := p.(interface {
+		Confirm(ctx context.Context, db *engine.DB) error
+	}); ok {
+		if err := c.Confirm(s.ctx, s.db); err != nil {
+			return nil, err
+		}
 	}
 	return p, nil
 }

@@ -58,8 +58,7 @@ func (s *Server) serveCall(w http.ResponseWriter, r *http.Request, name string) 
 	}
 	p, err := s.bearer(r)
 	if err != nil {
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		refuse(w, http.StatusUnauthorized, engine.CodeUnauthenticated, s.authText(err))
+		s.refuseToken(w, err)
 		return
 	}
 	if call.Component != "" {
@@ -112,7 +111,23 @@ func (s *Server) bearer(r *http.Request) (engine.Principal, error) {
 	if !strings.EqualFold(scheme, "Bearer") {
 		return nil, engine.Errorf(engine.CodeUnauthenticated, "only bearer tokens are accepted")
 	}
-	return s.principal(strings.TrimSpace(token))
+	return s.confirmed(strings.TrimSpace(token))
+}
+
+// refuseToken answers a request whose token was not accepted. That it cannot be checked just now says nothing against it.
+func (s *Server) refuseToken(w http.ResponseWriter, err error) {
+	var coded *engine.Error
+	if !errors.As(err, &coded) {
+		coded = engine.Errorf(engine.CodeUnauthenticated, "%s", s.authText(err))
+	}
+	status := http.StatusUnauthorized
+	if coded.Code == engine.CodeBusy {
+		status = http.StatusServiceUnavailable
+		w.Header().Set("Retry-After", "1")
+	} else {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	reply(w, status, failure(coded).Data)
 }
 
 // queryAt answers a query as of a timestamp that query_ts gave a little while ago.
