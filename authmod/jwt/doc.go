@@ -53,15 +53,15 @@
 //
 // The presets follow what the services document:
 //
-//   -
-//   -
-//   - [WorkOS]: https://workos.com/docs/reference/authkit/session-tokens; that iss has several forms, at
-//     https://docs.convex.dev/auth/authkit
+//	-
+//	-
+//	- [WorkOS]: https://workos.com/docs/reference/authkit/session-tokens; that iss has several forms, at
+//	  https://docs.convex.dev/auth/authkit
 //
-//   -
-//   - Auth.js encrypts its session cookie with a secret of its own and says that it is meant for the application that issued it
-//     (https://authjs.dev/reference/core/jwt). What can be verified is the token of the identity provider behind it, such as
-//     account.id_token: plain Options with that provider's issuer and, as the audience, the client's id.
+//	-
+//	- Auth.js encrypts its session cookie with a secret of its own and says that it is meant for the application that issued it
+//	  (https://authjs.dev/reference/core/jwt). What can be verified is the token of the identity provider behind it, such as
+//	  account.id_token: plain Options with that provider's issuer and, as the audience, the client's id.
 //
 // [Clerk]: https://clerk.com/docs/guides/sessions/session-tokens and …/manual-jwt-verification
 // [Auth0]: https://auth0.com/docs/secure/tokens/access-tokens/validate-access-tokens
