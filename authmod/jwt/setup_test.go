@@ -231,6 +231,9 @@ func setup(t testing.TB, s *service, change ...func(*settings)) *app {
 		}
 		return who.Issuer + " " + who.Subject, nil
 	})
+	engine.Query(schema, "who:user", func(r *engine.ReadTx, _ struct{}) (engine.ID[User], error) {
+		return authmod.UserID(r, a.users)
+	})
 	a.db = enginetest.Open(t, schema, func(o *engine.Options) {
 		o.Clock = a.clock.now
 		o.Logger = slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
