@@ -67,6 +67,7 @@
 //     tokens. The [Completion] says whether there has to be an account already. Its user comes from [Sheet.Check], by way of
 //     [Host.Profile]. A module whose own documents belong to the transaction is a [Joiner].
 //   - [Endpoint] where requests come in by HTTP: the way back from an identity provider, a webhook. [Auth.Handler] serves it.
+//   - [TokenVerifier] where clients present tokens that a service elsewhere signs, and [Host.External] for its people.
 //   - [Invalid] where the parameters are wrong, an engine.Errorf of another code where the person is.
 //
 // A module stores parameters of a sign-up that ends later ([Attempt.Params]) beside what it waits for, and hands them to
