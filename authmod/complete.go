@@ -26,6 +26,9 @@ const (
 	// the answer is Linked's. To link an account that is theirs already does nothing; ErrAccountExists when it is another
 	// user's, code unauthenticated when nobody is signed in.
 	Link Mode = "link"
+	// Wait touches neither account nor user, whether there are any or not: what there is to do, such as issuing a code, the
+	// module's Join does. The answer is Started's. A Join may go over to it.
+	Wait Mode = "wait"
 )
 
 // Completion is a sign-in that the module has satisfied itself of.
@@ -89,7 +92,7 @@ func (a *Attempt) Account(id string) (*engine.Doc[Account], error) {
 // returns as they are.
 func (a *Attempt) Complete(c Completion) (Answer, error) {
 	switch c.Mode {
-	case SignUp, LogIn, Either, Resume, Link:
+	case SignUp, LogIn, Either, Resume, Link, Wait:
 	default:
 		return Answer{}, fmt.Errorf("authmod: completion mode %q", c.Mode)
 	}
@@ -99,7 +102,7 @@ func (a *Attempt) Complete(c Completion) (Answer, error) {
 		VerifiedEmail: NormalizeEmail(c.VerifiedEmail), Temporary: c.Temporary,
 	}
 	var ticket ticket
-	if !c.NoSession && c.Mode != Link {
+	if !c.NoSession && c.Mode != Link && c.Mode != Wait {
 		ticket = newTicket()
 		in.Family, in.Hash = ticket.family, ticket.hash
 	}
@@ -121,7 +124,7 @@ func (a *Attempt) Complete(c Completion) (Answer, error) {
 	switch {
 	case c.Mode == Link:
 		return Linked(), nil
-	case c.NoSession:
+	case c.NoSession || c.Mode == Wait:
 		return Started(), nil
 	}
 	token, p, err := a.host.auth.mint(a.DB(), out.granted)

@@ -92,7 +92,7 @@ func (a *Auth) upgrade(p *person, temporary *engine.Doc[Account]) error {
 }
 
 // temporary returns the caller's account, where that is their only one and temporary.
-func (a *Auth) temporary(tx *engine.Tx, caller *engine.Identity) (*engine.Doc[Account], error) {
+func (a *Auth) temporary(tx engine.Reader, caller *engine.Identity) (*engine.Doc[Account], error) {
 	if caller == nil || caller.User == "" {
 		return nil, nil
 	}
@@ -138,7 +138,7 @@ func (a *Auth) verified(p *person) error {
 
 // linkable returns the user who has proved a verified address, "" where there is none. Where there are several, which happens
 // when people link accounts themselves, no guess is made among them.
-func (a *Auth) linkable(tx *engine.Tx, email string) (user string, err error) {
+func (a *Auth) linkable(tx engine.Reader, email string) (user string, err error) {
 	for d, err := range a.c.accountsByEmail.Eq(tx, email).Docs() {
 		switch {
 		case err != nil:

@@ -63,6 +63,9 @@ func (a *Auth) inTransaction(tx *engine.Tx, in completeArgs) (completed, error) 
 	if status != "" || err != nil {
 		return completed{Status: status}, err
 	}
+	if c.Mode == Wait {
+		return completed{Status: statusDone}, nil
+	}
 	if c.Mode == Resume {
 		return a.resume(tx, caller, doc, c, in)
 	}

@@ -52,9 +52,12 @@ func (m *module) signUp(a *authmod.Attempt) (authmod.Answer, error) {
 	if emailWrong != nil && !slices.ContainsFunc(issues, func(i engine.Issue) bool { return i.Path == "email" }) {
 		issues = append(issues, *emailWrong)
 	}
-	password, passwordIssues := m.newPassword(a, cmp.Or(user.Email, email))
+	password, passwordIssues := m.newPassword(a, "password", cmp.Or(user.Email, email))
 	if issues = append(issues, passwordIssues...); len(issues) > 0 {
 		return authmod.Answer{}, authmod.Invalid(tidy(issues)...)
+	}
+	if m.options.Verify {
+		return m.signUpToVerify(a, user, password)
 	}
 	guard, err := a.Guard(m.taken, user.Email)
 	if err != nil {
@@ -129,7 +132,7 @@ func (m *module) logIn(a *authmod.Attempt) (authmod.Answer, error) {
 	if issue != nil {
 		issues = append(issues, *issue)
 	}
-	password, issue := givenPassword(a)
+	password, issue := givenPassword(a, "password")
 	if issue != nil {
 		issues = append(issues, *issue)
 	}
@@ -198,6 +201,11 @@ func (m *module) check(
 	if !right {
 		return authmod.Answer{}, errUnproved
 	}
+	if c.Mode == authmod.Wait {
+		if err := a.AllowSend(email); err != nil {
+			return authmod.Answer{}, err
+		}
+	}
 	return a.Complete(c)
 }
 
@@ -211,11 +219,15 @@ func (m *module) verify(
 	if err != nil {
 		return false, err
 	}
-	if account == nil || account.Value.Secret == "" {
+	var stored secret
+	if account != nil {
+		stored = parseSecret(account.Value.Secret)
+	}
+	if stored.hash == "" {
 		_, err := crypto.Verify(decoy, password)
 		return false, err
 	}
-	right, err := crypto.Verify(account.Value.Secret, password)
+	right, err := crypto.Verify(stored.hash, password)
 	if errors.Is(err, ErrHash) {
 		// That concerns the operator, and would tell anybody else that there is an account.
 		a.DB().Options().Logger.Error("authmod/password: the hash of an account cannot be verified", "account", account.ID)
@@ -226,7 +238,13 @@ func (m *module) verify(
 		return false, err
 	}
 	c.Expect = account.Value.Secret
-	if r, ok := crypto.(Rehasher); ok && r.Outdated(account.Value.Secret) {
+	if m.options.Verify && account.Value.VerifiedEmail == "" {
+		return true, m.resend(c, stored)
+	}
+	if stored.unproved() { // verification was asked for when they signed up, and is not any more
+		c.Secret = stored.hash
+	}
+	if r, ok := crypto.(Rehasher); ok && r.Outdated(stored.hash) {
 		if c.Secret, err = crypto.Hash(password); err != nil {
 			return false, err
 		}

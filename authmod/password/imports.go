@@ -16,7 +16,7 @@ func (m *module) checkAccount(a *authmod.Account) error {
 	default:
 		return err
 	}
-	if a.Secret == "" || readable(a.Secret) { // without one there is no password yet
+	if hash := parseSecret(a.Secret).hash; hash == "" || readable(hash) { // without one there is no password yet
 		return err
 	}
 	var issues []engine.Issue

@@ -33,6 +33,14 @@ type Options struct {
 	// times as many, since there is nothing to guess; a sign-up that is refused for any other reason does not count.
 	// Attempts under way at one address, whatever becomes of them, are bounded by authmod.MaxUnderWay.
 	MaxFailures int
+	// Send sends the codes of resets and of verifications. Without it the flows reset and reset-verification are refused.
+	Send authmod.Sender
+	// Verify has people prove their address by a code before they are signed in: at sign-up, and at sign-in as long as they have
+	// not. It needs Send.
+	Verify bool
+	// CodeTTL is for how long a code is good, 15 minutes by default; CodeDigits is how long it is, 8 by default.
+	CodeTTL    time.Duration
+	CodeDigits int
 }
 
 const (
@@ -55,7 +63,9 @@ func New(o Options) authmod.Module { return &module{options: o} }
 // module is the Module. What is not in options is set by Attach.
 type module struct {
 	options  Options
+	host     *authmod.Host
 	sheet    *authmod.Sheet
+	codes    *authmod.Codes // nil without Send
 	hashes   *gate
 	failures *authmod.Limiter // of sign-ins, by address
 	taken    *authmod.Limiter // of sign-ups whose address was taken
@@ -89,23 +99,41 @@ func (m *module) Attach(h *authmod.Host) {
 	m.hashes = newGate(o.MaxConcurrentHashes, o.MaxConcurrentHashes*waitersPerSlot, patience)
 	m.failures = authmod.NewLimiter(o.MaxFailures, time.Hour)
 	m.taken = authmod.NewLimiter(o.MaxFailures*takenPerFailure, time.Hour)
-	m.sheet = h.Profile(o.Profile)
+	m.host, m.sheet = h, h.Profile(o.Profile)
+	switch {
+	case o.Send != nil:
+		m.codes = h.Codes(authmod.CodeOptions{Send: o.Send, TTL: o.CodeTTL, Digits: o.CodeDigits})
+	case o.Verify:
+		h.Problem("Verify needs Send: there is nothing to send codes with")
+	}
 	h.BeforeAccount(m.checkAccount)
 }
 
 // SignIn answers by flow.
 func (m *module) SignIn(a *authmod.Attempt) (authmod.Answer, error) {
-	switch a.Flow() {
+	refuse := func(rule, message string) (authmod.Answer, error) {
+		return authmod.Answer{}, authmod.Invalid(engine.Issue{Path: "flow", Rule: rule, Message: message})
+	}
+	switch flow := a.Flow(); flow {
 	case "signUp":
 		return m.signUp(a)
 	case "signIn":
 		return m.logIn(a)
+	case "reset", "reset-verification":
+		switch {
+		case m.codes == nil:
+			return refuse("enum", "is not available: the module has nothing to send mail with")
+		case flow == "reset":
+			return m.reset(a)
+		}
+		return m.setPassword(a)
+	case "email-verification":
+		if !m.options.Verify {
+			return refuse("enum", "is not available: addresses are not verified here")
+		}
+		return m.verifyEmail(a)
 	case "":
-		return authmod.Answer{}, authmod.Invalid(engine.Issue{Path: "flow", Rule: "required", Message: "is missing"})
-	case "reset", "reset-verification", "email-verification":
-		return authmod.Answer{}, authmod.Invalid(engine.Issue{
-			Path: "flow", Rule: "enum", Message: "is not available: the module has nothing to send mail with",
-		})
+		return refuse("required", "is missing")
 	}
-	return authmod.Answer{}, authmod.Invalid(engine.Issue{Path: "flow", Rule: "enum", Message: "is neither signUp nor signIn"})
+	return refuse("enum", "is none of signUp, signIn, reset, reset-verification, email-verification")
 }
