@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -49,6 +50,13 @@ func TestReset(t *testing.T) {
 		a.phone().wants("tokens", "signIn", "email", "bob@example.com", "password", hers)
 		if got := a.events(); got != "created Ada by signUp; created Bob by signUp; updated Ada verified=true" {
 			t.Error(got)
+		}
+		// Likewise where the address was proved before.
+		again := a.phone()
+		again.wants(started, "reset", "email", ada)
+		again.wants("tokens", "reset-verification", "email", ada, "code", a.code(authmod.PurposeReset), "newPassword", hers)
+		if got := fmt.Sprint(p.me(), again.me()); got != "Ada" {
+			t.Errorf("after another reset, signed in are %s", got)
 		}
 	})
 }
@@ -147,6 +155,9 @@ func TestCodesOfAnotherFlow(t *testing.T) {
 		a.phone().wants("tokens", "reset-verification", "email", ada, "code", reset, "newPassword", "another long password")
 		// Which has proved the address, and is newer than the sign-up: that one's code is void.
 		a.phone().wants("invalid", "email-verification", "email", ada, "code", verify)
+		if info, err := a.db.Export(context.Background(), "authCodes", io.Discard); err != nil || info.Documents != 0 {
+			t.Errorf("%+v, %v: what waited for a code is still there", info, err)
+		}
 		a.phone().wants("tokens", "signIn", "email", ada, "password", "another long password")
 	})
 }

@@ -224,6 +224,20 @@ func TestSecondSignUpAfterADay(t *testing.T) {
 	})
 }
 
+// However many sign-ups an attacker makes after the owner's, theirs stays one of several.
+func TestSignUpsByTheDozen(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		a := newClub(t, func(_ *password.Options, o *authmod.Options, _ *engine.Options) { o.MaxSendsPerAddress = -1 })
+		a.phone().wants(started, "signUp", "email", ada, "password", hers, "nick", "Ada")
+		for range 80 {
+			pass(time.Second)
+			a.phone().wants(started, "signUp", "email", ada, "password", his, "nick", "Eve")
+		}
+		a.phone().wants("tokens", "email-verification", "email", ada, "code", a.code(authmod.PurposeVerify))
+		a.phone().wants("unauthenticated", "signIn", "email", ada, "password", his)
+	})
+}
+
 // A sign-up that is made again with the same password and form is one: its user stays, and either code is good.
 func TestSignUpAgain(t *testing.T) {
 	for _, typed := range []int{0, 1} {
@@ -455,6 +469,14 @@ func TestVerifySwitchedOff(t *testing.T) {
 		}
 		a.phone().wants("already_exists", "signUp", "email", ada, "password", hers, "nick", "Ada")
 		a.phone().wants("invalid", "email-verification", "email", ada, "code", "12345678")
+		if err := a.db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		// Switched on again, the account is one that somebody uses, and which nobody replaces by signing up.
+		a = open(true)
+		a.phone().wants(started, "signUp", "email", ada, "password", his, "nick", "Eve")
+		a.code(authmod.PurposeExists)
+		a.phone().wants(started, "signIn", "email", ada, "password", hers)
 	})
 }
 
