@@ -250,7 +250,7 @@ func (p *phone) run(args []byte) *engine.Error {
 // error's code.
 func (p *phone) wants(answer, flow string, params ...string) {
 	p.club.t.Helper()
-	got := p.raw
+	var got string
 	if err := p.call("password", flow, params...); err != nil {
 		got = string(err.Code)
 		if err.Code == engine.CodeInternal || err.Code == "uncoded" {
