@@ -2,13 +2,16 @@
 
 package examples_test
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 const secret = "correct horse battery"
 
 func TestPassword(t *testing.T) {
 	t.Parallel()
-	p := start(t, "password")
+	p := start(t, "password", "MIMOSA_AUTH_SECRET=0123456789abcdef0123456789abcdef")
 	call := func(flow, email, password, nickname, course string) answer {
 		params := object{"flow": flow, "email": email, "password": password}
 		if flow == "signUp" {
@@ -42,5 +45,20 @@ func TestPassword(t *testing.T) {
 	}
 	if a := p.call("query", "enrolments:mine", "", object{}); !a.refused("unauthenticated") {
 		t.Errorf("%+v", a)
+	}
+	// What somebody who gets hold of a dump finds in it.
+	access, refresh := p.tokens(call("signIn", "ada@example.com", secret, "", ""))
+	dump := p.dump()
+	for what, text := range map[string]string{
+		"a password": secret, "an access token": access, "a refresh token": refresh, "a key in clear": `"sealed":false`,
+	} {
+		if strings.Contains(dump, text) || strings.Contains(p.stderr.String(), text) {
+			t.Errorf("%s is in the dump, or in the log", what)
+		}
+	}
+	for _, text := range []string{"ada@example.com", "$argon2id$", `"sealed":true`} {
+		if !strings.Contains(dump, text) {
+			t.Errorf("%s is not in the dump", text)
+		}
 	}
 }

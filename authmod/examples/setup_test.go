@@ -22,7 +22,7 @@ import (
 
 var (
 	binaries     string
-	programNames = []string{"password", "github", "ownmodule"}
+	programNames = []string{"password", "github", "clerk", "workos", "betterauth", "ownmodule"}
 )
 
 func TestMain(m *testing.M) {
@@ -50,6 +50,7 @@ func TestMain(m *testing.M) {
 type program struct {
 	t       *testing.T
 	url     string
+	data    string
 	process *exec.Cmd
 	stderr  *log
 	stopped bool
@@ -74,14 +75,15 @@ func (l *log) String() string {
 }
 
 // command is a program that serves on a free port.
-func command(name, dir string) *exec.Cmd {
-	return exec.Command(filepath.Join(binaries, name), "--addr", "127.0.0.1:0", "--data", filepath.Join(dir, "data"))
+func command(name, data string) *exec.Cmd {
+	return exec.Command(filepath.Join(binaries, name), "--addr", "127.0.0.1:0", "--data", data)
 }
 
 // start runs a program with these variables in its environment, until the test ends.
 func start(t *testing.T, name string, env ...string) *program {
 	t.Helper()
-	p := &program{t: t, stderr: &log{}, process: command(name, t.TempDir())}
+	p := &program{t: t, stderr: &log{}, data: filepath.Join(t.TempDir(), "data")}
+	p.process = command(name, p.data)
 	p.process.Env = append(os.Environ(), env...)
 	p.process.Stderr = p.stderr
 	stdout, err := p.process.StdoutPipe()
@@ -115,17 +117,38 @@ func (p *program) stop() {
 	}
 }
 
+// dump is all documents that a program has stored, as its command export gives them out.
+func (p *program) dump() string {
+	p.t.Helper()
+	dir := filepath.Join(p.t.TempDir(), "dump")
+	export := exec.Command(p.process.Path, "export", "--data", p.data, "--out-dir", dir)
+	if out, err := export.CombinedOutput(); err != nil {
+		p.t.Fatalf("export: %v\n%s", err, out)
+	}
+	var all []byte
+	for _, path := range glob(p.t, filepath.Join(dir, "*")) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		all = append(all, b...)
+	}
+	return string(all)
+}
+
 // issue is what a form shows beside a field.
 type issue struct{ Path, Rule, Message string }
 
 // answer is that of a call.
 type answer struct {
-	Status, ErrorMessage string
-	Value                json.RawMessage
-	ErrorData            struct {
-		Code   string
-		Issues []issue
-	}
+	Status    string
+	Value     json.RawMessage
+	ErrorData failure
+}
+
+type failure struct {
+	Code, Message string
+	Issues        []issue
 }
 
 // refused says whether the answer is an error of this code with an issue at each of these paths, and no other.
@@ -149,7 +172,13 @@ func (p *program) call(kind, function, token string, args any) (a answer) {
 		header.Set("Authorization", "Bearer "+token)
 	}
 	status, raw := p.send(http.MethodPost, "/api/"+kind, header, body)
-	if err := json.Unmarshal(raw, &a); err != nil {
+	if status == http.StatusUnauthorized { // the token is refused, and nothing was called
+		a.Status = "error"
+		err = json.Unmarshal(raw, &a.ErrorData)
+	} else {
+		err = json.Unmarshal(raw, &a)
+	}
+	if err != nil || a.Status == "" {
 		p.t.Fatalf("%s: status %d, %s", function, status, raw)
 	}
 	return a
@@ -201,11 +230,19 @@ func (p *program) signIn(args object) answer {
 // token is the access token of an answer that must have one.
 func (p *program) token(a answer) string {
 	p.t.Helper()
-	var value struct{ Tokens struct{ Token string } }
-	if err := json.Unmarshal(a.Value, &value); err != nil || value.Tokens.Token == "" {
-		p.t.Fatalf("no tokens but %+v; it says %s", a, p.stderr)
+	access, _ := p.tokens(a)
+	return access
+}
+
+func (p *program) tokens(a answer) (access, refresh string) {
+	p.t.Helper()
+	var value struct {
+		Tokens struct{ Token, RefreshToken string }
 	}
-	return value.Tokens.Token
+	if err := json.Unmarshal(a.Value, &value); err != nil || value.Tokens.Token == "" || value.Tokens.RefreshToken == "" {
+		p.t.Fatalf("no tokens but %s, %+v; it says %s", a.Value, a.ErrorData, p.stderr)
+	}
+	return value.Tokens.Token, value.Tokens.RefreshToken
 }
 
 // get runs a query whose result must be there.
