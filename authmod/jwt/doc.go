@@ -15,8 +15,9 @@
 // With Options.Provision, whoever presents a good token for the first time becomes a user: account and user, and all that the
 // triggers of users write, are one transaction, which has committed when the client learns that it is signed in. Nobody waits
 // for a webhook. Where a webhook comes all the same, it finds the account, or has made it: authmod's External holds both to the
-// same rules. OnCreate fires once, however many sockets present a token at once. Triggers find the claims by authmod.Params, and
-// authmod.SignIn has the flow "provision". What a trigger refuses refuses the token, with its code and text, and nothing is left.
+// same rules. OnCreate fires once, however many sockets present a token at once. Triggers find the claims by authmod.Params,
+// and authmod.SignIn has the flow "provision". What a trigger refuses refuses the token, with its code and text, and nothing is
+// left.
 //
 // Without Provision users come from elsewhere, or are not kept at all: engine.Identity then has Issuer, Subject and Claims, and
 // User is empty for whoever has no account. authmod.UserID answers unauthenticated for them.
@@ -40,14 +41,14 @@
 // The keys are fetched when the first token comes, so Open does not need the network, and again every 10 minutes. While that
 // fails, those that are known are used, for a day at most. A token with a key that is not known has them fetched again, at most
 // every 10 seconds, however many such tokens come; those that come meanwhile wait for the one answer. So a key that the service
-// withdraws is accepted for up to 10 minutes, and a new one at once, or after 10 seconds. Where no keys could be fetched at all,
-// the error is of code busy.
+// withdraws is accepted for up to 10 minutes, and a new one at once, or after 10 seconds. Where no keys could be fetched at
+// all, the error is of code busy.
 //
 // # What is not promised
 //
 // A session that ends at the service is noticed when its token expires, since services tell nobody: a minute at Clerk, five at
-// WorkOS, longer at others. To end it here at once, delete the user, or check something of your own in the functions. auth:signOut
-// does nothing for such a session: the client signs out at the service, and presents no token then.
+// WorkOS, longer at others. To end it here at once, delete the user, or check something of your own in the functions.
+// auth:signOut does nothing for such a session: the client signs out at the service, and presents no token then.
 //
 // # The services
 //

@@ -58,8 +58,8 @@ type Options struct {
 	Client *http.Client
 }
 
-// Claims are the standard claims about a person, of OpenID Connect Core 1.0, section 5.1, for a Provision. Which of them a token
-// has is up to the service; access tokens often have none. A Provision may take a struct of its own in place of it.
+// Claims are the standard claims about a person, of OpenID Connect Core 1.0, section 5.1, for a Provision. Which of them a
+// token has is up to the service; access tokens often have none. A Provision may take a struct of its own in place of it.
 type Claims struct {
 	Subject       string `json:"sub"`
 	Email         string `json:"email"`

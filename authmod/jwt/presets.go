@@ -40,8 +40,8 @@ func Auth0(domain, audience string) Options {
 }
 
 // WorkOS returns the Options for the access tokens of WorkOS AuthKit, by the client's id, "client_…". Name is "workos". Access
-// tokens have no aud unless a JWT template gives them one, and say nothing of a person but their id: further claims are added by
-// such a template, or come by webhook. With an authentication domain of your own, set Issuer to what your tokens have.
+// tokens have no aud unless a JWT template gives them one, and say nothing of a person but their id: further claims are added
+// by such a template, or come by webhook. With an authentication domain of your own, set Issuer to what your tokens have.
 func WorkOS(clientID string) Options {
 	const api = "https://api.workos.com"
 	id := url.PathEscape(clientID)
@@ -52,8 +52,9 @@ func WorkOS(clientID string) Options {
 }
 
 // BetterAuth returns the Options for the tokens of Better Auth's plugin jwt, by its baseURL, such as "https://app.example.com",
-// written as it is there. Name is "better-auth". Where the plugin has another issuer, audience or key pair, set Issuer, Audience
-// or Algorithms; by default it signs by EdDSA. Its tokens have the user's fields as claims: a Provision takes a struct of them.
+// written as it is there. Name is "better-auth". Where the plugin has another issuer, audience or key pair, set Issuer,
+// Audience or Algorithms; by default it signs by EdDSA. Its tokens have the user's fields as claims: a Provision takes a struct
+// of them.
 func BetterAuth(baseURL string) Options {
 	base := strings.TrimSuffix(baseURL, "/")
 	keys := base + "/api/auth/jwks"
