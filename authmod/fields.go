@@ -21,6 +21,13 @@ type UserFields struct {
 
 func (f *UserFields) authFields() *UserFields { return f }
 
+// proved notes that an address, normalised or empty, was proved to be the person's: theirs is verified if it is that one.
+func (f *UserFields) proved(email string) {
+	if email != "" && NormalizeEmail(f.Email) == email {
+		f.EmailVerified = true
+	}
+}
+
 // userPtr is satisfied by *T for every struct T that embeds UserFields.
 type userPtr[T any] interface {
 	*T

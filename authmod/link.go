@@ -70,7 +70,7 @@ func (p *person) notePrevious() {
 // yet.
 func (a *Auth) create(p *person) (err error) {
 	p.info.NewUser = true
-	p.info.User, err = a.users.insert(p.tx, p.c.User.doc)
+	p.info.User, err = a.users.insert(p.tx, p.c.User.doc, p.c.VerifiedEmail)
 	p.notePrevious()
 	return err
 }
@@ -88,7 +88,7 @@ func (a *Auth) upgrade(p *person, temporary *engine.Doc[Account]) error {
 		}
 		return ErrNoUser
 	}
-	return a.users.merge(p.tx, p.info.User, p.c.User.doc)
+	return a.users.merge(p.tx, p.info.User, p.c.User.doc, p.c.VerifiedEmail)
 }
 
 // temporary returns the caller's account, where that is their only one and temporary.

@@ -195,6 +195,10 @@ func TestVerificationReachesTheUser(t *testing.T) {
 	if l.updated != 1 {
 		t.Error("verified twice")
 	}
+	// Who proves it on signing up is verified from the start, for OnCreate too.
+	if eve := l.device().must(as("one", "signUp", "2", "Eve@example.com", "eve@example.com")); !l.user(eve.who()).EmailVerified || l.updated != 1 {
+		t.Errorf("%+v after %d updates", l.user(eve.who()), l.updated)
+	}
 }
 
 // A temporary user who signs up stays who they are, with all they have; OnCreate is not run again.
@@ -210,7 +214,7 @@ func TestTemporaryUsers(t *testing.T) {
 			d := l.device().must(temporarily)
 			guest, old := d.who(), d.token
 			d.must(args)
-			if d.who() != guest || l.created != 1 || l.updated == 0 {
+			if d.who() != guest || l.created != 1 || l.updated != 1 {
 				t.Errorf("created %d, updated %d", l.created, l.updated)
 			}
 			if u := l.user(guest); u.Email != "ada@example.com" || u.EmailVerified != (name == "by what proves an address") {

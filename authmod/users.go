@@ -15,9 +15,10 @@ type users interface {
 	plainProfile() Profile
 	// plain is a document of these fields and no others.
 	plain(f UserFields) (json.RawMessage, error)
-	insert(tx *engine.Tx, doc json.RawMessage) (string, error)
+	// insert makes a user of doc. proved is the address that the person has proved, which is verified from the start.
+	insert(tx *engine.Tx, doc json.RawMessage, proved string) (string, error)
 	// merge puts what doc says into a user's document: members that are not zero.
-	merge(tx *engine.Tx, user string, doc json.RawMessage) error
+	merge(tx *engine.Tx, user string, doc json.RawMessage, proved string) error
 	// verify marks a user's e-mail address as verified, if it is this one.
 	verify(tx *engine.Tx, user, email string) error
 	fields(r engine.Reader, user string) (UserFields, error)
@@ -32,7 +33,7 @@ type usersOf[T any, P userPtr[T]] struct {
 func (u usersOf[T, P]) goType() reflect.Type { return reflect.TypeFor[T]() }
 func (u usersOf[T, P]) shape() any           { return u.s }
 
-func (u usersOf[T, P]) insert(tx *engine.Tx, doc json.RawMessage) (string, error) {
+func (u usersOf[T, P]) insert(tx *engine.Tx, doc json.RawMessage, proved string) (string, error) {
 	if doc == nil {
 		return "", ErrNoUser
 	}
@@ -40,6 +41,7 @@ func (u usersOf[T, P]) insert(tx *engine.Tx, doc json.RawMessage) (string, error
 	if err != nil {
 		return "", err
 	}
+	P(&v).authFields().proved(proved)
 	id, err := u.c.Insert(tx, v)
 	return string(id), err
 }
@@ -62,8 +64,9 @@ func (u usersOf[T, P]) plain(f UserFields) (json.RawMessage, error) {
 	return u.s.Encode(user)
 }
 
-func (u usersOf[T, P]) merge(tx *engine.Tx, user string, doc json.RawMessage) error {
+func (u usersOf[T, P]) merge(tx *engine.Tx, user string, doc json.RawMessage, proved string) error {
 	return u.c.Patch(tx, engine.ID[T](user), func(v *T) error {
+		before := NormalizeEmail(P(v).authFields().Email)
 		stored, err := u.s.Encode(*v)
 		if err != nil {
 			return err
@@ -77,8 +80,15 @@ func (u usersOf[T, P]) merge(tx *engine.Tx, user string, doc json.RawMessage) er
 				members[name] = value
 			}
 		}
-		*v, err = u.s.Decode(encodeObject(members))
-		return err
+		if *v, err = u.s.Decode(encodeObject(members)); err != nil {
+			return err
+		}
+		f := P(v).authFields()
+		if _, said := news["emailVerified"]; !said && NormalizeEmail(f.Email) != before {
+			f.EmailVerified = false // that was about another address
+		}
+		f.proved(proved)
+		return nil
 	})
 }
 
@@ -93,9 +103,7 @@ func zeroJSON(v json.RawMessage) bool {
 
 func (u usersOf[T, P]) verify(tx *engine.Tx, user, email string) error {
 	return u.c.Patch(tx, engine.ID[T](user), func(v *T) error {
-		if f := P(v).authFields(); NormalizeEmail(f.Email) == email {
-			f.EmailVerified = true
-		}
+		P(v).authFields().proved(email)
 		return nil
 	})
 }
