@@ -86,7 +86,7 @@ func (h *Host) Rehearse(tx *engine.Tx, c Completion, flow string) error {
 	})
 	defer tx.SetLocal(infoKey{}, before)
 	err := tx.Nested(func(tx *engine.Tx) error {
-		if _, err := a.users.insert(tx, c.User.doc); err != nil {
+		if _, err := a.users.insert(tx, c.User.doc, ""); err != nil {
 			return err
 		}
 		return errRehearsed
