@@ -103,6 +103,9 @@ func newClub(t *testing.T, change ...func(*password.Options, *authmod.Options, *
 				return fmt.Errorf("OnCreate of %s got %+v, %w", d.Value.Nick, p, err)
 			}
 		}
+		if d.Value.EmailVerified {
+			return a.event(tx, "created %s, verified, by %s", d.Value.Nick, in.Flow)
+		}
 		return a.event(tx, "created %s by %s", d.Value.Nick, in.Flow)
 	})
 	triggers.OnUpdate(a.members, "note", func(tx *engine.Tx, before, after *engine.Doc[Member]) error {
