@@ -122,6 +122,7 @@ func (p *program) dump() string {
 	p.t.Helper()
 	dir := filepath.Join(p.t.TempDir(), "dump")
 	export := exec.Command(p.process.Path, "export", "--data", p.data, "--out-dir", dir)
+	export.Env = p.process.Env // what is in there decides about collections
 	if out, err := export.CombinedOutput(); err != nil {
 		p.t.Fatalf("export: %v\n%s", err, out)
 	}

@@ -1,8 +1,15 @@
 // The program signs people up by e-mail address and password. Whoever signs up gets a role, and a place in the course that the
-// form asked for: once, in the transaction that makes the user, or there is no user.
+// form asked for: once, in the transaction that makes the user, or there is no user. Where there is a server to send mail by,
+// people prove their address by a code, and can set a new password.
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/smtp"
+	"os"
 	"strings"
 
 	"github.com/mimosadb/mimosa/authmod"
@@ -41,15 +48,50 @@ func profile(f Form) (User, error) {
 	return User{UserFields: authmod.UserFields{Email: f.Email}, Nickname: f.Nickname}, nil
 }
 
+// send hands one mail to SMTP_ADDR, a relay that takes mails of this machine. It is called in a job, after the commit, and
+// again when it fails; what it has of a deadline bounds it.
+func send(ctx context.Context, m authmod.Message) error {
+	text := "Your code is " + m.Code + ". If you have not asked for it, give it to nobody."
+	if m.Purpose == authmod.PurposeExists {
+		text = "Somebody has signed up with your address, and there is an account. A forgotten password can be reset."
+	}
+	server, from := os.Getenv("SMTP_ADDR"), os.Getenv("MAIL_FROM")
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", server)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	at, _ := ctx.Deadline()
+	if err := conn.SetDeadline(at); err != nil {
+		return err
+	}
+	host, _, _ := strings.Cut(server, ":")
+	c, err := smtp.NewClient(conn, host)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(c.Mail(from), c.Rcpt(m.To)); err != nil {
+		return err
+	}
+	w, err := c.Data()
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "From: %s\r\nTo: %s\r\nSubject: School: %s\r\n\r\n%s\r\n", from, m.To, m.Purpose, text)
+	return errors.Join(err, w.Close(), c.Quit())
+}
+
 func main() {
 	s := engine.NewSchema()
 	users := engine.Define[User](s, "users")
 	enrolments := engine.Define[Enrolment](s, "enrolments")
 	byUser := enrolments.AddIndex("byUser", "user")
 
-	auth := authmod.New(s, users, authmod.Options{Modules: []authmod.Module{
-		password.New(password.Options{Profile: authmod.NewProfile(profile)}),
-	}})
+	options := password.Options{Profile: authmod.NewProfile(profile)}
+	if os.Getenv("SMTP_ADDR") != "" {
+		options.Send, options.Verify = send, true
+	}
+	auth := authmod.New(s, users, authmod.Options{Modules: []authmod.Module{password.New(options)}})
 
 	// Before the user is validated and stored, whoever makes it.
 	triggers.BeforeCreate(users, "role", func(_ *engine.ReadTx, u *User) error {
