@@ -196,7 +196,7 @@ func (x *External) Provision(tx *engine.Tx, u ExternalUser) (user string, create
 		return user, false, err
 	}
 	info := &SignInInfo{
-		Provider: x.provider, Flow: flowProvision, AccountID: u.Subject, params: u.Data, shapes: x.auth.shapes,
+		Provider: x.provider, Flow: flowProvision, AccountID: u.Subject, params: u.Data, // without shapes: claims follow no form
 	}
 	tx.SetLocal(infoKey{}, info)
 	if info.User, err = x.linkable(tx, u); err != nil {

@@ -216,6 +216,22 @@ func TestWhoeverHearsFirstMakesTheUser(t *testing.T) {
 	}
 }
 
+// A trigger that reads the parameters of another module's form reads claims likewise: what is in neither is no fault.
+func TestClaimsAsParams(t *testing.T) {
+	t.Parallel()
+	k := &kit{name: "kit"}
+	a := setup(t, func(s *settings) { s.modules = []authmod.Module{k} })
+	err := a.db.Update(context.Background(), func(tx *engine.Tx) error {
+		_, _, err := k.x.Provision(tx, authmod.ExternalUser{
+			Subject: "ann", Data: json.RawMessage(`{"sub":"ann","email":"ann@example.com","nickname":"Ann","course":"go"}`),
+		})
+		return err
+	})
+	if err != nil || a.count("enrolments") != 1 {
+		t.Errorf("%d enrolments, %v", a.count("enrolments"), err)
+	}
+}
+
 func TestManyHearAtOnce(t *testing.T) {
 	t.Parallel()
 	e := setupExternal(t)

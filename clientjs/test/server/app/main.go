@@ -87,10 +87,10 @@ func newApp(ttl time.Duration) *app {
 	a.byRoom = a.messages.AddIndex("byRoom", "room")
 	a.auth = authmod.New(s, a.users, authmod.Options{
 		AccessTTL: ttl, BeforeSession: a.notBanned,
-		Modules: []authmod.Module{password.New(password.Options{
+		Modules: append(service(), password.New(password.Options{
 			Profile: authmod.NewProfile(profile), MinLength: 8, MaxFailures: -1,
 			Crypto: password.Argon2id{Memory: 8 << 10, Passes: 1, Threads: 1},
-		})},
+		})),
 	})
 	triggers.OnCreate(a.users, "greet", a.greet)
 	triggers.OnCreate(a.messages, "count", func(tx *engine.Tx, m *engine.Doc[Message]) error {
