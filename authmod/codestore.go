@@ -128,8 +128,8 @@ func (s *codeStore) drawCode(tx *engine.Tx, in drawArgs) (*Message, error) {
 	return m, err
 }
 
-// sendCode is one attempt to send a message. Each draws a code of its own, so that none has to be kept in between; all that were
-// sent are good.
+// sendCode is one attempt to send a message. Each draws a code of its own, so that none has to be kept in between; all that
+// were sent are good.
 func (s *codeStore) sendCode(a *engine.ActionCtx, in sendArgs) (struct{}, error) {
 	var d *engine.Doc[CodeDoc]
 	err := a.DB().View(a.Context(), func(tx *engine.ReadTx) (err error) {

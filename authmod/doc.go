@@ -76,7 +76,7 @@
 //
 // # What is not promised
 //
-// The package sends no mail and does not verify addresses by itself. Rates are counted by process and forgotten at its end.
+// Messages are sent by a function of the program's, see [Sender]. Rates are counted by process and forgotten at its end.
 // There is one signing key a database, and no rotation of it yet. Whoever can write to the database's files, or read them
 // where Options.KeySecret is not set, can sign in as anybody.
 package authmod

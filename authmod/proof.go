@@ -17,8 +17,8 @@ func (h *Host) Account(r engine.Reader, id string) (*engine.Doc[Account], error)
 	return d, err
 }
 
-// Proved returns the user who has proved an address by whatever account, as Completion.VerifiedEmail links to; "" where there is
-// none, or more than one.
+// Proved returns the user who has proved an address by whatever account, as Completion.VerifiedEmail links to; "" where there
+// is none, or more than one.
 func (h *Host) Proved(r engine.Reader, email string) (user string, err error) {
 	return h.auth.linkable(r, email)
 }

@@ -11,8 +11,10 @@
 //     tokens of its session.
 //   - flow "signIn" signs in. A wrong password and an unknown address get the same answer, unauthenticated, after the same
 //     work. Too many failures get busy.
-//
-// The flows reset, reset-verification and email-verification need a way to send mail and are refused with code invalid.
+//   - flow "reset" {email} sends a code, if there is an account, and answers {started: true}, if there is none too. Flow
+//     "reset-verification" {email, code, newPassword} sets the password, ends all sessions of the user and signs in. Both need
+//     Options.Send.
+//   - flow "email-verification" {email, code} belongs to Options.Verify, see below.
 //
 // Addresses are normalised once (authmod.NormalizeEmail) and checked for their form; the account's id is the normalised
 // address of the document that the profile made. Passwords are composed (NFC) and otherwise taken as they are, from
@@ -22,6 +24,40 @@
 // Hashing runs in the action, outside of any transaction, a bounded number at a time. The transaction that signs in checks
 // that the hash is still the one that was verified. Hashes that are weaker than those of Options.Crypto are renewed on the
 // occasion.
+//
+// # Codes
+//
+// Options.Send hands messages to whatever delivers them, see authmod.Sender. Their purposes are authmod.PurposeVerify,
+// PurposeReset and PurposeExists, which has no code: somebody signed up with an address that has an account, and only the
+// mailbox hears of it. Messages are sent by jobs when the transaction that asked for them has committed, and tried again, with
+// another code, where sending fails; all codes of one message are good until they expire, and one redemption ends them, however
+// many try at once. Codes lie nowhere but in the message: the database keeps hashes. What is wrong with a code, be it mistyped,
+// used, expired or of another address, has one answer: code invalid, with an issue at the path code. All else that is wrong is
+// said before a code is looked at.
+//
+// A reset is proof of the address. Where it is the first, so that somebody else may have prepared the account, the user also
+// loses all other accounts but those that prove the same address.
+//
+// # Verification
+//
+// With Options.Verify, signUp makes user and account, so OnCreate runs, and signs nobody in: the answer is always {started:
+// true}, after the same work, whether the address is free or not. What would refuse a new user, the profile or a trigger,
+// refuses in any case. email-verification signs in, and marks account and user as verified. A sign-in with the right password
+// to an account that is not verified sends another code and answers {started: true} too.
+//
+// Anybody may sign up with the address of anybody, before its owner or after. So password and form wait with the code that was
+// sent for them, and the code that comes back decides which hold: if they are others than those of the first sign-up, its user
+// is deleted, and one is made of the new form (OnDelete and OnCreate run; SignIn's Flow is "email-verification"). Where a user
+// has proved the address by another module, no user is made, and the password becomes one of theirs. An anonymous user who
+// signs up stays anonymous until the code is back.
+//
+// Mails look alike, and the owner may type in the code of a sign-up that was not theirs. A client therefore sends the password
+// of the sign-up form along: email-verification {email, code, password}. It holds if it is the one that the code's sign-up
+// chose. Without it, no password holds if there were sign-ups with different ones within a day: the owner is signed in, and
+// sets one by reset.
+//
+// Accounts from before Verify was set are as good as they were. They are verified at the next sign-in, and nobody replaces
+// them.
 //
 // # Users from elsewhere
 //
@@ -38,8 +74,13 @@
 //
 // # What is not promised
 //
-// That an address has an account can be found out by signing up with it. Whoever knows an address can keep its owner from
-// signing in, for as long as they keep failing to: the alternative, no limit, is worse.
+// Without Verify, that an address has an account can be found out by signing up with it. With it, an application whose users
+// have a unique index on their address may still tell by what its triggers say. Whoever knows an address can keep its owner
+// from signing in, for as long as they keep failing to: the alternative, no limit, is worse.
+//
+// A code out of a mail that came without one's doing, typed in without the password that one chose, gives the account to who
+// signed up: nothing tells that from a sign-up of one's own. Users of sign-ups that nobody has verified stay until somebody
+// signs up with the address again; an application that minds deletes them.
 //
 // A hash from elsewhere takes as long to verify as its parameters say. Until its owner has signed in, the time of an answer may
 // tell that there is an account.

@@ -71,3 +71,45 @@ func ExampleNew_import() {
 	fmt.Println("signed in:", err == nil)
 	// Output: signed in: true
 }
+
+// People prove their address by a code before they are signed in, and set a new password by one when they have forgotten theirs.
+func ExampleOptions_verify() {
+	mails := make(chan authmod.Message, 10)
+	s := engine.NewSchema()
+	users := engine.Define[User](s, "users")
+	authmod.New(s, users, authmod.Options{Modules: []authmod.Module{password.New(password.Options{
+		Verify: true,
+		Send: func(_ context.Context, m authmod.Message) error {
+			switch m.Purpose {
+			case authmod.PurposeVerify: // "Welcome! Your code is …"
+			case authmod.PurposeReset: // "Somebody wants to set a new password for your account. If that is you, the code is …"
+			case authmod.PurposeExists: // "You have an account already. If you have forgotten your password, …"; there is no code
+			}
+			mails <- m // in place of a mail server
+			return nil
+		},
+	})}})
+	db, err := engine.Open(s, engine.Options{Store: memstore.New(memstore.Options{})})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer db.Close()
+
+	call := func(params string, a ...any) {
+		res, err := db.RunAction(context.Background(), engine.Call{
+			Function: "auth:signIn", Args: json.RawMessage(fmt.Sprintf(`{"provider": "password", "params": `+params+`}`, a...)),
+		})
+		fmt.Println(strings.HasPrefix(string(res.Value), `{"tokens":{"token":`), string(res.Value) == `{"started":true}`, err)
+	}
+	call(`{"flow": "signUp", "email": "ada@example.com", "password": "correct horse battery staple"}`)
+	call(`{"flow": "email-verification", "email": "ada@example.com", "code": %q, "password": "correct horse battery staple"}`,
+		(<-mails).Code)
+	call(`{"flow": "reset", "email": "ada@example.com"}`)
+	call(`{"flow": "reset-verification", "email": "ada@example.com", "code": %q, "newPassword": "a horse that is correct"}`, (<-mails).Code)
+	// Output:
+	// false true <nil>
+	// true false <nil>
+	// false true <nil>
+	// true false <nil>
+}
