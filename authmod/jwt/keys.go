@@ -128,12 +128,16 @@ func (s *keySet) fetch(now time.Time) {
 	close(done)
 }
 
-// since is how long ago something was, and long for what was never, or by a clock that was set back since.
+// since is how long ago something was, and long for what was never, or by a clock that was set back since. A little after now
+// is now: of calls that come at once one may have read the clock before another, and look here after it.
 func since(now, then time.Time) time.Duration {
-	if then.IsZero() || now.Before(then) {
+	const before = time.Minute
+	switch d := now.Sub(then); {
+	case then.IsZero() || d < -before:
 		return 1<<63 - 1
+	default:
+		return max(d, 0)
 	}
-	return now.Sub(then)
 }
 
 // minRSA is the least size of an RSA key, in bits (RFC 7518, section 3.3).
