@@ -32,9 +32,9 @@
 //
 // The signature, by a key that the service publishes, and an algorithm of Options.Algorithms: never "none", never one with a
 // shared secret. The key is found by kid; keys and addresses in a token's own header are not looked at, and a header that
-// demands extensions (crit) is refused. Then iss, exactly; aud; azp, with Options.AuthorizedParties; exp, which there must be,
-// and nbf and iat, all with Options.Leeway; sub, which there must be; and Options.Check. Tokens are refused with code
-// unauthenticated, and the reason is in the log.
+// demands extensions (crit) is refused, and one of another type (typ) than Options.Types. Then iss, exactly; aud; azp, with
+// Options.AuthorizedParties; exp, which there must be, and nbf and iat, all with Options.Leeway; sub, which there must be; and
+// Options.Check. Tokens are refused with code unauthenticated, and the reason is in the log.
 //
 // # Keys
 //
@@ -54,17 +54,13 @@
 //
 // The presets follow what the services document:
 //
-//	-
-//	-
-//	- [WorkOS]: https://workos.com/docs/reference/authkit/session-tokens; that iss has several forms, at
-//	  https://docs.convex.dev/auth/authkit
-//
-//	-
-//	- Auth.js encrypts its session cookie with a secret of its own and says that it is meant for the application that issued it
-//	  (https://authjs.dev/reference/core/jwt). What can be verified is the token of the identity provider behind it, such as
-//	  account.id_token: plain Options with that provider's issuer and, as the audience, the client's id.
-//
-// [Clerk]: https://clerk.com/docs/guides/sessions/session-tokens and …/manual-jwt-verification
-// [Auth0]: https://auth0.com/docs/secure/tokens/access-tokens/validate-access-tokens
-// [BetterAuth]: https://better-auth.com/docs/plugins/jwt
+//   - Clerk: https://clerk.com/docs/guides/sessions/session-tokens and …/manual-jwt-verification; what else its keys sign, at
+//     https://clerk.com/docs/guides/development/machine-auth/token-formats
+//   - Auth0: https://auth0.com/docs/secure/tokens/access-tokens/validate-access-tokens
+//   - WorkOS: https://workos.com/docs/reference/authkit/session-tokens; that iss has several forms, at
+//     https://docs.convex.dev/auth/authkit
+//   - Better Auth: https://better-auth.com/docs/plugins/jwt
+//   - Auth.js encrypts its session cookie with a secret of its own and says that it is meant for the application that issued it
+//     (https://authjs.dev/reference/core/jwt). What can be verified is the token of the identity provider behind it, such as
+//     account.id_token: plain Options with that provider's issuer and, as the audience, the client's id.
 package jwt

@@ -34,6 +34,10 @@ type Options struct {
 	// Algorithms are those that a token may be signed by: of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512 and
 	// EdDSA. By default RS256, ES256 and EdDSA.
 	Algorithms []string
+	// Types are the values of the header typ that a token may have, in letters of any size and without "application/" in front.
+	// By default "JWT" and "at+jwt"; a token without typ is accepted. Services sign by the same keys what is no session: that
+	// somebody has signed out, or what another application may act by.
+	Types []string
 	// JWKS is where the keys are. By default it is asked of Issuer, by OpenID Connect Discovery.
 	JWKS string
 	// AllowHTTP accepts addresses without TLS, such as those of a private network. Those of the machine itself (localhost,
@@ -97,6 +101,9 @@ func New(o Options) *Module {
 	if len(o.Algorithms) == 0 {
 		o.Algorithms = []string{"RS256", "ES256", "EdDSA"}
 	}
+	if len(o.Types) == 0 {
+		o.Types = []string{"JWT", "at+jwt"}
+	}
 	if o.Leeway == 0 {
 		o.Leeway = defaultLeeway
 	}
@@ -152,6 +159,9 @@ func (o *Options) check(problem func(format string, a ...any)) {
 		if !slices.Contains(asymmetric, alg) {
 			problem("algorithm %q is not one of %s", alg, strings.Join(asymmetric, ", "))
 		}
+	}
+	if slices.Contains(o.Types, "") {
+		problem("one of Types is empty")
 	}
 	if o.Leeway < 0 || o.Leeway > maxLeeway {
 		problem("Leeway is %v, and must be from 0 to %v", o.Leeway, maxLeeway)

@@ -235,6 +235,46 @@ func TestClockThatIsSetBack(t *testing.T) {
 	a.is(next.token(a.claims()), "ann")
 }
 
+// Calls that come at once have read the clock in one order and look at the keys in another.
+func TestClockReadALittleBefore(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	key, unknown := signers()["ec"], signers()["ec2"]
+	s.publish(key.jwk())
+	a := setup(t, s)
+	a.is(key.token(a.claims()), "ann")
+	for range 3 {
+		a.clock.advance(-time.Millisecond)
+		a.is(key.token(a.claims()), "ann")
+		a.refused(unknown.token(a.claims()), engine.CodeUnauthenticated)
+	}
+	if n := s.fetched(); n != 1 {
+		t.Errorf("keys were fetched %d times", n)
+	}
+	// Whoever waits for the keys that somebody else fetches has read it before, too.
+	a.clock.advance(11 * time.Minute)
+	gate := make(chan struct{})
+	s.mu.Lock()
+	s.keys, s.gate = []any{unknown.jwk()}, gate
+	s.mu.Unlock()
+	token := unknown.token(a.claims())
+	var wg sync.WaitGroup
+	present := func() {
+		if _, err := a.auth.Principal(token); err != nil {
+			t.Error(err)
+		}
+	}
+	wg.Go(present)
+	<-s.waiting
+	a.clock.advance(-time.Millisecond)
+	wg.Go(present)
+	close(gate)
+	wg.Wait()
+	if n := s.fetched(); n != 2 {
+		t.Errorf("keys were fetched %d times", n)
+	}
+}
+
 func TestDiscovery(t *testing.T) {
 	t.Parallel()
 	key := signers()["ec"]
@@ -394,8 +434,9 @@ func TestWrongOptions(t *testing.T) {
 		"a name of no address": {func(o *jwt.Options) {
 			o.Issuer, o.JWKS = "my-service", "https://a.example/keys"
 		}, ""},
-		"much leeway": {func(o *jwt.Options) { o.Leeway = time.Hour }, "Leeway is 1h0m0s"},
-		"a bad name":  {func(o *jwt.Options) { o.Name = "a b" }, `"a b"`},
+		"much leeway":   {func(o *jwt.Options) { o.Leeway = time.Hour }, "Leeway is 1h0m0s"},
+		"an empty type": {func(o *jwt.Options) { o.Types = []string{"JWT", ""} }, "one of Types is empty"},
+		"a bad name":    {func(o *jwt.Options) { o.Name = "a b" }, `"a b"`},
 	} {
 		o := good
 		test.change(&o)
@@ -513,6 +554,10 @@ func TestPresetsAcceptTheirTokens(t *testing.T) {
 					"createdAt": "2026-01-01T00:00:00.000Z",
 				}
 			}, with("aud", "http://localhost:3001"),
+		},
+		"clerk, of a machine": {
+			jwt.Clerk, k["rsa"],
+			func(base string) map[string]any { return map[string]any{"iss": base, "sub": "user_1", "sid": "sess_1"} }, with("sub", "mch_1"),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

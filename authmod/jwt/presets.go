@@ -11,15 +11,20 @@ import (
 // "https://happy-otter-1.clerk.accounts.dev" or "https://clerk.example.com". Name is "clerk".
 //
 // Session tokens have no aud; those of a JWT template that has one need Audience. Set AuthorizedParties to the origins of your
-// pages, as Clerk recommends. Session tokens say nothing of a person but their id: further claims are added in Clerk's
+// pages, as Clerk recommends. Tokens that Clerk gives to other applications (OAuth) and to machines are signed by the same keys,
+// and are refused; a Check of your own should call the preset's first. Session tokens say nothing of a person but their id: further claims are added in Clerk's
 // dashboard, or come by webhook. A session that is pending, which Clerk treats as signed out, is refused.
 func Clerk(issuer string) Options {
 	issuer = address(issuer)
 	return Options{
 		Name: "clerk", Issuer: issuer, JWKS: issuer + "/.well-known/jwks.json",
 		AudienceOptional: true, Algorithms: []string{"RS256"},
+		Types:        []string{"JWT"}, // those of OAuth applications are at+jwt, and may do what their scope says
 		IgnoreClaims: []string{"fva"}, // minutes since the last verification
 		Check: func(claims map[string]any) error {
+			if subject, _ := claims["sub"].(string); strings.HasPrefix(subject, "mch_") {
+				return engine.Errorf(engine.CodeUnauthenticated, "the token is a machine's")
+			}
 			if claims["sts"] == "pending" {
 				return engine.Errorf(engine.CodeUnauthenticated, "the session is pending")
 			}

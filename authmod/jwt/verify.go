@@ -107,10 +107,13 @@ func (m *Module) verify(token string) (*principal, error) {
 	return m.principal(claims, raw)
 }
 
-// candidates finds the keys that a token may be signed by. Nothing in its header but alg and kid is looked at.
+// candidates finds the keys that a token may be signed by. Nothing in its header but alg, kid, typ and crit is looked at.
 func (m *Module) candidates(now time.Time, t *gojwt.Token) (set gojwt.VerificationKeySet, kid string, err error) {
 	if _, critical := t.Header["crit"]; critical {
 		return set, "", errors.New("the header demands extensions")
+	}
+	if typ, given := t.Header["typ"]; given && !m.takes(typ) {
+		return set, "", errors.New("typ is not that of a token that is accepted")
 	}
 	kid, ok := t.Header["kid"].(string)
 	if _, given := t.Header["kid"]; given && (!ok || kid == "") {
@@ -121,6 +124,15 @@ func (m *Module) candidates(now time.Time, t *gojwt.Token) (set gojwt.Verificati
 		set.Keys = append(set.Keys, k)
 	}
 	return set, kid, err
+}
+
+// takes says whether tokens of a type are accepted (RFC 7515, section 4.1.9; RFC 8725, section 3.11).
+func (m *Module) takes(typ any) bool {
+	s, _ := typ.(string)
+	if i := len("application/"); len(s) > i && strings.EqualFold(s[:i], "application/") {
+		s = s[i:]
+	}
+	return slices.ContainsFunc(m.o.Types, func(t string) bool { return strings.EqualFold(t, s) })
 }
 
 // check checks what the parser has not: it knows neither several issuers nor an optional audience.

@@ -386,3 +386,49 @@ func TestSeveralServices(t *testing.T) {
 		t.Error("people of two services are one caller")
 	}
 }
+
+// A service signs more than sessions by its keys: what it gives to other applications, or says to servers, signs nobody in.
+func TestTypes(t *testing.T) {
+	t.Parallel()
+	key := signers()["ec"]
+	clerk := func(s *settings) { s.options.Types = jwt.Clerk("clerk.example.com").Types }
+	for name, test := range map[string]struct {
+		change func(*settings)
+		typ    any // nil for none
+		want   bool
+	}{
+		"none":                              {provisioning, nil, true},
+		"the usual":                         {provisioning, "JWT", true},
+		"in small letters":                  {provisioning, "jwt", true},
+		"an access token":                   {provisioning, "at+jwt", true},
+		"written at length":                 {provisioning, "application/AT+JWT", true},
+		"that somebody has signed out":      {provisioning, "logout+jwt", false},
+		"a proof of possession":             {provisioning, "dpop+jwt", false},
+		"an event":                          {provisioning, "secevent+jwt", false},
+		"empty":                             {provisioning, "", false},
+		"no string":                         {provisioning, []string{"JWT"}, false},
+		"clerk, a session":                  {clerk, "JWT", true},
+		"clerk, for an OAuth application":   {clerk, "at+jwt", false},
+		"clerk, for one, written at length": {clerk, "application/at+jwt", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newService(t)
+			s.publish(key.jwk())
+			a := setup(t, s, test.change)
+			header := without("typ")
+			if test.typ != nil {
+				header = with("typ", test.typ)
+			}
+			token := key.token(a.claims(), header)
+			if test.want {
+				a.is(token, "ann")
+				return
+			}
+			a.refused(token, engine.CodeUnauthenticated)
+			if len(a.allUsers()) > 0 {
+				t.Error("a user was made")
+			}
+		})
+	}
+}
