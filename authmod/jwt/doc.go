@@ -34,7 +34,8 @@
 // shared secret. The key is found by kid; keys and addresses in a token's own header are not looked at, and a header that
 // demands extensions (crit) is refused, and one of another type (typ) than Options.Types. Then iss, exactly; aud; azp, with
 // Options.AuthorizedParties; exp, which there must be, and nbf and iat, all with Options.Leeway; sub, which there must be; and
-// Options.Check. Tokens are refused with code unauthenticated, and the reason is in the log.
+// Options.Check. Tokens are refused with code unauthenticated, and the reason is in the log: 30 a minute at
+// most, and how many more there were.
 //
 // # Keys
 //

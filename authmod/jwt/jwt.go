@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mimosadb/mimosa/authmod"
+	"github.com/mimosadb/mimosa/authmod/internal/fewlines"
 	"github.com/mimosadb/mimosa/engine"
 )
 
@@ -80,6 +81,7 @@ type Module struct {
 	host     *authmod.Host
 	external *authmod.External
 	keys     *keySet
+	refusals fewlines.Limit // lines about refused tokens
 }
 
 var (

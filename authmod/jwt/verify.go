@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -49,11 +48,11 @@ func (m *Module) Verify(token string) (engine.Principal, bool, error) {
 	if err == nil {
 		return p, true, nil
 	}
-	level := slog.LevelInfo
 	if errors.Is(err, gojwt.ErrTokenExpired) {
-		level = slog.LevelDebug // it happens to everybody
+		m.logger().Debug("a token was refused", "error", err) // it happens to everybody
+	} else {
+		m.logRefusal(err)
 	}
-	m.logger().Log(context.Background(), level, "a token was refused", "error", err)
 	var coded *engine.Error
 	switch {
 	case errors.As(err, &coded):
@@ -62,6 +61,17 @@ func (m *Module) Verify(token string) (engine.Principal, bool, error) {
 		return nil, true, errExpired
 	}
 	return nil, true, errToken
+}
+
+// logRefusal writes a refusal to the log. There are few lines of them, however many tokens are presented.
+func (m *Module) logRefusal(err error) {
+	db := m.host.DB()
+	if db == nil {
+		return
+	}
+	if more, ok := m.refusals.Line(db.Now()); ok {
+		m.logger().Info("a token was refused", "error", err, "more", more)
+	}
 }
 
 func (m *Module) issues(issuer string) bool {
@@ -234,7 +244,7 @@ func (p *principal) Confirm(ctx context.Context, db *engine.DB) error {
 	if !errors.As(err, &coded) { // whoever asked logs it
 		return fmt.Errorf("authmod/jwt: %s: %w", m.o.Name, err)
 	}
-	db.Options().Logger.Info("a token was refused", "provider", m.o.Name, "error", err)
+	m.logRefusal(err)
 	return err
 }
 

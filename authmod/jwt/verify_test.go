@@ -432,3 +432,27 @@ func TestTypes(t *testing.T) {
 		})
 	}
 }
+
+// Whoever presents tokens that are refused does not fill the log.
+func TestFloodOfRefusedTokens(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	key := signers()["ec"]
+	s.publish(key.jwk())
+	a := setup(t, s, provisioning, func(s *settings) {
+		s.onCreate = func(*engine.Tx, *engine.Doc[User]) error { return engine.Errorf(engine.CodeForbidden, "not you") }
+	})
+	lines := func() int { return strings.Count(a.log.String(), "a token was refused") }
+	for range 30 {
+		a.refused(key.token(a.claims(with("aud", "other"))), engine.CodeUnauthenticated)
+		a.refused(key.token(a.claims()), engine.CodeForbidden)
+	}
+	if n := lines(); n != 30 {
+		t.Errorf("%d lines, want 30", n)
+	}
+	a.clock.advance(time.Minute)
+	a.refused(key.token(a.claims()), engine.CodeForbidden)
+	if n := lines(); n != 31 || !strings.Contains(a.log.String(), "more=30") {
+		t.Errorf("%d lines, want 31, and a count of the others", n)
+	}
+}

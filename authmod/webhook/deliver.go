@@ -64,7 +64,7 @@ func (m *Module) log(ctx context.Context, db *engine.DB, e Event, refused *refus
 		slog.String("module", m.options.Name), slog.Int("status", refused.status), slog.String("code", string(refused.pub.Code)),
 	}
 	if refused.cause == nil {
-		more, ok := m.strangers.line(db.Now())
+		more, ok := m.strangers.Line(db.Now())
 		if !ok {
 			return
 		}

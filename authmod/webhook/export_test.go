@@ -1,8 +1,10 @@
 package webhook
 
+import "github.com/mimosadb/mimosa/authmod/internal/fewlines"
+
 // What tests of forgetting look at.
 const (
 	FnPrune   = fnPrune
 	MaxPruned = maxPruned
-	MaxLines  = maxLines
+	MaxLines  = fewlines.PerMinute
 )

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mimosadb/mimosa/authmod"
+	"github.com/mimosadb/mimosa/authmod/internal/fewlines"
 	"github.com/mimosadb/mimosa/engine"
 )
 
@@ -85,7 +86,7 @@ type Module struct {
 	external *authmod.External
 	seen     *seen
 
-	strangers strangers
+	strangers fewlines.Limit // lines about what is not signed
 }
 
 func newModule(o Options, s sender) *Module {
