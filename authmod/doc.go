@@ -21,6 +21,8 @@
 //		…
 //	})
 //
+// README.md beside this file has a whole program for each kit that people come with, and a table of what runs when.
+//
 // Clients call the actions auth:signIn and auth:signOut and the query auth:isAuthenticated, whose shapes are those that the
 // client libraries of Convex Auth expect. Functions ask who runs them by engine.Reader's Identity, or by [UserID].
 //
