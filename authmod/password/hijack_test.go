@@ -1,6 +1,7 @@
 package password_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -114,5 +115,43 @@ func TestSignUpsByTheDozen(t *testing.T) {
 		}
 		a.phone().wants("tokens", "email-verification", "email", ada, "code", a.code(authmod.PurposeVerify))
 		a.phone().wants("unauthenticated", "signIn", "email", ada, "password", his)
+	})
+}
+
+// The user of a sign-up that was never verified is somebody's, if there is a session: it loses the account alone, and the owner of
+// the address gets a user of their own.
+func TestUnverifiedAccountOfSomebodySignedIn(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		a := newClub(t)
+		a.phone().wants(started, "signUp", "email", ada, "password", his, "nick", "Eve")
+		change := func(fn func(tx *engine.Tx, user string) error) {
+			t.Helper()
+			err := a.db.Update(context.Background(), func(tx *engine.Tx) error {
+				d, err := a.auth.Accounts().All(tx).First()
+				if err != nil {
+					return err
+				}
+				return fn(tx, d.Value.User)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		var other engine.ID[authmod.Account]
+		change(func(tx *engine.Tx, user string) (err error) {
+			other, err = a.auth.Accounts().Insert(tx, authmod.Account{Provider: "vouching", ProviderAccountID: "eve@example.com", User: user})
+			return err
+		})
+		eve := a.phone()
+		if err := eve.call("vouching", "", "email", "eve@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		change(func(tx *engine.Tx, user string) error { return a.auth.Unlink(tx, user, string(other)) })
+		a.phone().wants(started, "signUp", "email", ada, "password", hers, "nick", "Ada")
+		owner := a.phone()
+		owner.wants("tokens", "email-verification", "email", ada, "code", a.code(authmod.PurposeVerify), "password", hers)
+		if eve.me() != "Eve" || owner.me() != "Ada" {
+			t.Errorf("signed in are %q and %q", eve.me(), owner.me())
+		}
 	})
 }
