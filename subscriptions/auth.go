@@ -129,10 +129,25 @@ func (s *Server) confirmed(token string) (engine.Principal, error) {
 		Confirm(ctx context.Context, db *engine.DB) error
 	}); ok {
 		if err := c.Confirm(s.ctx, s.db); err != nil {
-			return nil, err
+			return nil, s.unconfirmed(err)
 		}
 	}
 	return p, nil
+}
+
+// unconfirmed is what a client learns of a failed confirmation. What comes without a code is a panic of the application's, or
+// ended the confirmation from outside, and says nothing against the token.
+func (s *Server) unconfirmed(err error) error {
+	var coded *engine.Error
+	if errors.As(err, &coded) {
+		return err
+	}
+	var p *engine.PanicError
+	if errors.As(err, &p) {
+		s.o.Logger.Error("a token could not be checked", "error", err, "stack", string(p.Stack))
+		return engine.Errorf(engine.CodeInternal, "%s", unchecked)
+	}
+	return engine.Errorf(engine.CodeBusy, "%s", s.authText(err))
 }
 
 func expiry(p engine.Principal) (time.Time, bool) {
@@ -144,13 +159,16 @@ func expiry(p engine.Principal) (time.Time, bool) {
 	return at, !at.IsZero()
 }
 
+// unchecked is what a client sees of an error that is not for it.
+const unchecked = "the token could not be checked"
+
 func (s *Server) authText(err error) string {
 	var e *engine.Error
 	if errors.As(err, &e) {
 		return e.Message
 	}
 	s.o.Logger.Warn("a token could not be checked", "error", err)
-	return "the token could not be checked"
+	return unchecked
 }
 
 // resolve finds out whether a principal is somebody now, and returns a slot that watches it.

@@ -121,10 +121,13 @@ func (s *Server) refuseToken(w http.ResponseWriter, err error) {
 		coded = engine.Errorf(engine.CodeUnauthenticated, "%s", s.authText(err))
 	}
 	status := http.StatusUnauthorized
-	if coded.Code == engine.CodeBusy {
+	switch coded.Code {
+	case engine.CodeBusy:
 		status = http.StatusServiceUnavailable
 		w.Header().Set("Retry-After", "1")
-	} else {
+	case engine.CodeInternal:
+		status = http.StatusInternalServerError
+	default:
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	reply(w, status, failure(coded).Data)

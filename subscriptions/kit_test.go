@@ -74,6 +74,9 @@ func setupKit(t *testing.T) *kit {
 	}
 	auth := authmod.New(s, k.users, authmod.Options{Modules: []authmod.Module{jwt.New(o)}})
 	triggers.OnCreate(k.users, "welcome", func(tx *engine.Tx, u *engine.Doc[kitUser]) error {
+		if u.Value.Name == "Pan" {
+			panic("a secret reason")
+		}
 		if u.Value.Name == "Eve" {
 			return engine.Errorf("not_invited", "by invitation only")
 		}
@@ -259,6 +262,29 @@ func TestServiceTokenRefusedByATrigger(t *testing.T) {
 	c.auth = 1
 	c.authenticate(k.token("ann", "Ann"))
 	c.until("another user", func() bool { return c.values[0] == `"Ann member"` })
+}
+
+// A trigger that is broken says nothing against the token: nobody is told that they are signed out over HTTP.
+func TestServiceTokenBreaksATrigger(t *testing.T) {
+	t.Parallel()
+	k := setupKit(t)
+	resp, body := k.post("/api/query", `{"path":"users:me","args":{}}`, "Authorization", "Bearer "+k.token("pan", "Pan"))
+	const want = `{"code":"internal","message":"the token could not be checked"}`
+	if resp.StatusCode != http.StatusInternalServerError || body != want || resp.Header.Get("WWW-Authenticate") != "" {
+		t.Errorf("over HTTP: %d %s", resp.StatusCode, body)
+	}
+	c := k.connect()
+	c.authenticate(k.token("pan", "Pan"))
+	m, err := c.receive()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, ok := m.(*wire.AuthError); !ok || e.Error != "the token could not be checked" {
+		t.Errorf("got %+v", m)
+	}
+	if n := k.created(); n != 0 {
+		t.Errorf("%d users were made", n)
+	}
 }
 
 // The deletion of the user ends it on all devices, and no token brings them back.
