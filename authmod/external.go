@@ -103,8 +103,9 @@ func (m mapped[In, T]) update(tx *engine.Tx, user string, u ExternalUser) error 
 // present, one by webhooks. Both find the same account by the same provider and subject, so whichever comes first makes the
 // user, and OnCreate fires once. Its methods are called in transactions; what they decide holds for all that commit after.
 //
-// Whoever was deleted stays so: the service's word, or the deletion of the user's document by anybody, leaves a tombstone for
-// the subject, by which neither a late event nor a token that is still valid brings them back. Readmit takes it away.
+// Whoever was deleted stays so: the service's word, the deletion of the user's document by anybody, or Auth.Unlink leaves a
+// tombstone for the subject, by which neither a late event nor a token that is still valid brings them back. Readmit takes it
+// away.
 type External struct {
 	auth     *Auth
 	provider string
@@ -125,7 +126,8 @@ type ExternalUser struct {
 	Data json.RawMessage
 }
 
-// ErrDeleted says that a user was deleted, and stays so. It is of code unauthenticated, and may be shown to the client.
+// ErrDeleted says that a user was deleted, or the account unlinked, and stays so. It is of code unauthenticated, and may be
+// shown to the client.
 var ErrDeleted error = engine.Errorf(engine.CodeUnauthenticated, "the user has been deleted")
 
 // externalMark is what is known of a subject beside the account.
@@ -383,8 +385,8 @@ func (e *externals) note(tx *engine.Tx, known *engine.Doc[externalMark], m exter
 	return e.marks.Replace(tx, known.ID, m)
 }
 
-// bury leaves a tombstone for an account whose user is deleted, if its people sign in elsewhere: they hold tokens that are
-// valid still, and would be made anew by the next.
+// bury leaves a tombstone for an account that is taken away, with its user or alone, if its people sign in elsewhere: they hold
+// tokens that are valid still, and would be made anew by the next.
 func (e *externals) bury(tx *engine.Tx, a Account) error {
 	if !e.providers[a.Provider] {
 		return nil

@@ -337,6 +337,62 @@ func TestDeletedStaysDeleted(t *testing.T) {
 }
 
 // What links an account is the address that the service vouches for, and not the one in its data.
+// A way to sign in that somebody has taken away from their user stays away: the token that their browser goes on presenting
+// makes no second user of them, nor does the service's next event, and whoever has got into the account there is kept out.
+func TestUnlinkedStaysUnlinked(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
+	e := setupExternal(t)
+	u := says("ann", Person{Email: "ann@example.com", Nickname: "Ann"})
+	u.VerifiedEmail, u.At = "ann@example.com", at
+	var user string
+	e.must(func(tx *engine.Tx) (err error) {
+		if user, _, err = e.tokens.Provision(tx, u); err != nil {
+			return err
+		}
+		_, err = e.auth.Accounts().Insert(tx, authmod.Account{
+			Provider: "password", ProviderAccountID: "ann@example.com", User: user, VerifiedEmail: "ann@example.com",
+		})
+		return err
+	})
+	e.must(func(tx *engine.Tx) error {
+		list, err := e.auth.ListAccounts(tx, user)
+		for _, a := range list {
+			if a.Provider == "kit" {
+				err = e.auth.Unlink(tx, user, a.ID)
+			}
+		}
+		return err
+	})
+	e.must(func(tx *engine.Tx) error {
+		if _, created, err := e.tokens.Provision(tx, u); created || !errors.Is(err, authmod.ErrDeleted) {
+			t.Errorf("a token: created %v, %v", created, err)
+		}
+		return nil
+	})
+	later := u
+	later.At = at.Add(time.Hour)
+	e.must(func(tx *engine.Tx) error {
+		if _, applied, err := e.hooks.Put(tx, later); applied || err != nil {
+			t.Errorf("an event: applied %v, %v", applied, err)
+		}
+		if applied, err := e.hooks.Delete(tx, "ann", later.At); applied || err != nil {
+			t.Errorf("the end at the service: applied %v, %v", applied, err)
+		}
+		return nil
+	})
+	if n := e.count("users"); n != 1 {
+		t.Fatalf("%d users", n)
+	}
+	e.must(func(tx *engine.Tx) error { return e.hooks.Readmit(tx, "ann") })
+	e.must(func(tx *engine.Tx) error {
+		if again, _, err := e.tokens.Provision(tx, u); again != user || err != nil {
+			t.Errorf("readmitted: %q, %v; want the user with the same verified address", again, err)
+		}
+		return nil
+	})
+}
+
 func TestExternalLinksByVerifiedAddress(t *testing.T) {
 	t.Parallel()
 	yes, no := true, false

@@ -173,7 +173,9 @@ func (a *Auth) accountOf(r engine.Reader, user, id string) (*engine.Doc[Account]
 }
 
 // Unlink takes a way to sign in from a user; sessions go on. The last one cannot be taken, since nobody could come back: the
-// error is of code forbidden. engine.ErrNotFound where the user has no such account.
+// error is of code forbidden. engine.ErrNotFound where the user has no such account. One whose people sign in elsewhere (External) stays
+// away, until Readmit: their browser still presents its token, which would make them a second user a moment later, or link the
+// same account again.
 func (a *Auth) Unlink(tx *engine.Tx, user, account string) error {
 	d, err := a.accountOf(tx, user, account)
 	if err != nil {
@@ -187,8 +189,8 @@ func (a *Auth) Unlink(tx *engine.Tx, user, account string) error {
 		return engine.Errorf(engine.CodeForbidden, "the last way to sign in cannot be taken away")
 	}
 	err = a.c.accounts.Delete(tx, d.ID)
-	if errors.Is(err, engine.ErrNotFound) { // a trigger was quicker
-		return nil
+	if err != nil && !errors.Is(err, engine.ErrNotFound) { // not found: a trigger was quicker
+		return err
 	}
-	return err
+	return a.external.bury(tx, d.Value)
 }
