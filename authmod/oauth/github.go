@@ -13,8 +13,9 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// GitHub's addresses, and those of its API, as docs.github.com/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps and
-// docs.github.com/rest/users have them.
+// GitHub's addresses, those of its API, and its issuer, as
+// docs.github.com/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps, docs.github.com/rest/users and
+// docs.github.com/apps/github-authentication-discovery-endpoints have them.
 const (
 	githubAuthorize = "https://github.com/login/oauth/authorize"
 	githubToken     = "https://github.com/login/oauth/access_token"

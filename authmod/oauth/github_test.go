@@ -19,6 +19,7 @@ import (
 // code, the user, and their addresses.
 type github struct {
 	names map[string]string // hosts, for browsers and clients
+	iss   string            // what it says of itself in answers
 
 	mu     sync.Mutex
 	user   map[string]any        // guarded by mu
@@ -31,7 +32,7 @@ type github struct {
 
 func newGitHub(t *testing.T) *github {
 	t.Helper()
-	g := &github{grants: map[string]url.Values{}, status: http.StatusOK}
+	g := &github{grants: map[string]url.Values{}, status: http.StatusOK, iss: "https://github.com/login/oauth"}
 	g.user = map[string]any{"id": 583231, "login": "octocat", "name": "Mona", "avatar_url": "https://avatars.example/583231", "email": nil}
 	g.emails = []map[string]any{
 		{"email": "other@example.com", "primary": false, "verified": true, "visibility": nil},
@@ -54,7 +55,11 @@ func (g *github) authorize(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	g.grants[code] = q
 	g.mu.Unlock()
-	http.Redirect(w, r, q.Get("redirect_uri")+"?"+url.Values{"code": {code}, "state": {q.Get("state")}}.Encode(), http.StatusFound)
+	back := url.Values{"code": {code}, "state": {q.Get("state")}}
+	if g.iss != "" {
+		back.Set("iss", g.iss)
+	}
+	http.Redirect(w, r, q.Get("redirect_uri")+"?"+back.Encode(), http.StatusFound)
 }
 
 // exchange answers errors with status 200, as GitHub does, and forms unless JSON is asked for.
@@ -178,6 +183,21 @@ func TestGitHubAddresses(t *testing.T) {
 				t.Errorf("user %+v", u)
 			}
 		})
+	}
+}
+
+// GitHub says who answers, and did not always.
+func TestGitHubsIssuer(t *testing.T) {
+	t.Parallel()
+	for iss, good := range map[string]bool{
+		"": true, "https://github.com/login/oauth": true, "https://github.com": false, "https://evil.example/login/oauth": false,
+	} {
+		a, g := githubApp(t)
+		g.iss = iss
+		b := a.browser(g.names)
+		if page := b.visit(b.start("github", nil)); page.Query().Has("code") != good {
+			t.Errorf("iss %q: came to %s", iss, page)
+		}
 	}
 }
 
