@@ -487,6 +487,45 @@ func TestVerifierOfPKCEIsNotStored(t *testing.T) {
 	}
 }
 
+// Whoever has seen state alone, in an address, or the salt alone, in a dump, has nothing.
+func TestDerivedSecrets(t *testing.T) {
+	t.Parallel()
+	base := oauth.Derive("pkce", "state", "salt")
+	for _, other := range []string{
+		oauth.Derive("nonce", "state", "salt"), oauth.Derive("pkce", "state2", "salt"), oauth.Derive("pkce", "state", "salt2"),
+		oauth.Derive("pkce", "", "salt"), oauth.Derive("pkce", "state", ""),
+	} {
+		if other == base || len(other) != 43 {
+			t.Errorf("%q and %q", base, other)
+		}
+	}
+}
+
+// With a user go the sign-ins that were under way for them.
+func TestDeletedUsers(t *testing.T) {
+	t.Parallel()
+	a, _ := school(t)
+	b := a.browser(nil).signIn("school", nil)
+	me := b.me().ID
+	stale := a.browser(nil)
+	code := stale.visit(stale.start("school", nil)).Query().Get("code")
+	b.start("school", map[string]any{"flow": "link"})
+	other := a.browser(nil)
+	other.start("school", nil)
+	if n := strings.Count(export(t, a), "\n"); n != 3 {
+		t.Fatalf("%d sign-ins are under way", n)
+	}
+	if err := a.db.Update(context.Background(), func(tx *engine.Tx) error { return a.users.Delete(tx, me) }); err != nil {
+		t.Fatal(err)
+	}
+	if out := export(t, a); strings.Count(out, "\n") != 1 || strings.Contains(out, string(me)) || strings.Contains(out, "sub-ada") {
+		t.Errorf("what is left: %s", out)
+	}
+	if _, err := stale.redeem(code); !invalidCode(err) || a.userCount() != 0 {
+		t.Errorf("the code of somebody who was deleted: %v", err)
+	}
+}
+
 // Two sign-ins have nothing in common.
 func TestSecretsDiffer(t *testing.T) {
 	t.Parallel()

@@ -8,3 +8,6 @@ func Resolver(site string, allowed ...string) (resolve func(string) (string, boo
 
 // WithQuery adds a parameter to an address.
 func WithQuery(address, name, value string) string { return withQuery(address, name, value) }
+
+// Derive makes a secret of state and a salt.
+func Derive(what, state, salt string) string { return derive(what, state, salt) }

@@ -248,6 +248,9 @@ func TestLinkFlow(t *testing.T) {
 	if err != nil || !out.Linked || out.Tokens != nil || ada.principal != was {
 		t.Fatalf("linked: %s %v", out.raw, err)
 	}
+	if got := a.flows[len(a.flows)-1]; got != "link" {
+		t.Errorf("triggers see flow %q", got)
+	}
 	if out, err := link(ada, "school"); err != nil || !out.Linked {
 		t.Errorf("linked again: %s %v", out.raw, err)
 	}

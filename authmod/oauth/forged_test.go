@@ -131,35 +131,41 @@ func TestUserInfo(t *testing.T) {
 		email     string
 		verified  bool
 		failed    bool
+		name      string
 	}{
+		"with another name": {
+			map[string]any{"sub": "s", "name": "Ada"},
+			map[string]any{"sub": "s", "name": "Eve", "email": "ada@example.com"},
+			"ada@example.com", false, false, "Ada",
+		},
 		"asked": {
-			map[string]any{"sub": "s"}, map[string]any{"sub": "s", "email": "Ada@Example.com", "email_verified": true}, "ada@example.com", true, false,
+			map[string]any{"sub": "s"}, map[string]any{"sub": "s", "email": "Ada@Example.com", "email_verified": true}, "ada@example.com", true, false, "",
 		},
 		"not verified": {
-			map[string]any{"sub": "s"}, map[string]any{"sub": "s", "email": "ada@example.com"}, "ada@example.com", false, false,
+			map[string]any{"sub": "s"}, map[string]any{"sub": "s", "email": "ada@example.com"}, "ada@example.com", false, false, "",
 		},
 		"verified, as a string": {
-			map[string]any{"sub": "s", "email": "ada@example.com", "email_verified": "true"}, nil, "ada@example.com", true, false,
+			map[string]any{"sub": "s", "email": "ada@example.com", "email_verified": "true"}, nil, "ada@example.com", true, false, "",
 		},
 		"not verified, as a string": {
-			map[string]any{"sub": "s", "email": "ada@example.com", "email_verified": "false"}, nil, "ada@example.com", false, false,
+			map[string]any{"sub": "s", "email": "ada@example.com", "email_verified": "false"}, nil, "ada@example.com", false, false, "",
 		},
 		"verified, as a number": {
-			map[string]any{"sub": "s", "email": "ada@example.com", "email_verified": 1}, nil, "ada@example.com", false, false,
+			map[string]any{"sub": "s", "email": "ada@example.com", "email_verified": 1}, nil, "ada@example.com", false, false, "",
 		},
 		"not asked": {
 			map[string]any{"sub": "s", "email": "ada@example.com"},
 			map[string]any{"sub": "s", "email": "eve@example.com", "email_verified": true},
-			"ada@example.com", false, false,
+			"ada@example.com", false, false, "",
 		},
 		"about somebody else": {
-			map[string]any{"sub": "s"}, map[string]any{"sub": "t", "email": "ada@example.com", "email_verified": true}, "", false, true,
+			map[string]any{"sub": "s"}, map[string]any{"sub": "t", "email": "ada@example.com", "email_verified": true}, "", false, true, "",
 		},
 		"about nobody": {
-			map[string]any{"sub": "s"}, map[string]any{"email": "ada@example.com", "email_verified": true}, "", false, true,
+			map[string]any{"sub": "s"}, map[string]any{"email": "ada@example.com", "email_verified": true}, "", false, true, "",
 		},
 		"no address": {
-			map[string]any{"sub": "s", "email": "ada", "email_verified": true}, nil, "", false, false,
+			map[string]any{"sub": "s", "email": "ada", "email_verified": true}, nil, "", false, false, "",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -177,7 +183,7 @@ func TestUserInfo(t *testing.T) {
 			if _, err := b.redeem(page.Query().Get("code")); err != nil {
 				t.Fatal(err)
 			}
-			if u := b.me().Value; u.Email != c.email || u.EmailVerified != c.verified {
+			if u := b.me().Value; u.Email != c.email || u.EmailVerified != c.verified || u.Name != c.name {
 				t.Errorf("user %+v", u)
 			}
 		})

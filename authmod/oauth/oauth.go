@@ -136,7 +136,7 @@ func (m *module) Attach(h *authmod.Host) {
 	m.client = newClient(o.HTTPClient, o.Timeout)
 	m.starts = authmod.NewLimiter(o.MaxStartsPerNetwork, time.Hour)
 	m.sheet = authmod.BindProfile(h, o.Profile, Person.userFields)
-	m.pending = pendingsOf(h.Schema())
+	m.pending = pendingsOf(h)
 }
 
 // ownParams are the parameters of the address at which people sign in that Options.AuthParams may not set.

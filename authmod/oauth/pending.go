@@ -11,6 +11,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/mimosadb/mimosa/authmod"
 	"github.com/mimosadb/mimosa/engine"
 )
 
@@ -59,25 +60,63 @@ type pendings struct {
 	byState   *engine.Index[pending]
 	byCode    *engine.Index[pending]
 	byExpires *engine.Index[pending]
+	byPerson  *engine.Index[pending]
+	byUser    *engine.Index[pending]
 	add       engine.MutationRef[pending, struct{}]
 	sweep     engine.MutationRef[struct{}, struct{}]
 }
 
 type pendingsKey struct{}
 
-func pendingsOf(s *engine.Schema) *pendings {
+func pendingsOf(h *authmod.Host) *pendings {
+	s := h.Schema()
 	return engine.Attach(s, pendingsKey{}, func() *pendings {
 		p := &pendings{docs: engine.Define[pending](s, "authOAuth")}
 		p.byState = p.docs.AddUnique("state", "state")
 		p.byCode = p.docs.AddUnique("code", "code")
 		p.byExpires = p.docs.AddIndex("expires", "expires")
+		p.byPerson = p.docs.AddIndex("person", "provider", "person.id")
+		p.byUser = p.docs.AddIndex("user", "user")
 		p.add = engine.Mutation(s, "auth:oauthStart", p.start, engine.Internal())
 		p.sweep = engine.Mutation(s, "auth:oauthSweep", func(tx *engine.Tx, _ struct{}) (struct{}, error) {
 			return struct{}{}, p.clear(tx, 100*maxSwept)
 		}, engine.Internal())
 		p.sweep.Cron("auth:oauth", "@hourly", struct{}{})
+		s.OnWrite(forgetting{p, h.Accounts().Name()})
 		return p
 	})
+}
+
+// forgetting removes sign-ins under way with an account that goes: by itself, or with its user.
+type forgetting struct {
+	p        *pendings
+	accounts string
+}
+
+func (forgetting) Before(*engine.ReadTx, *engine.Change) error { return nil }
+
+func (f forgetting) After(tx *engine.Tx, c engine.Change) error {
+	if c.Collection != f.accounts || c.Op != engine.Delete {
+		return nil
+	}
+	d, err := engine.DecodeBefore[authmod.Account](&c)
+	if err != nil {
+		return err
+	}
+	for _, scan := range []*engine.Scan[pending]{
+		f.p.byPerson.Eq(tx, d.Value.Provider, d.Value.ProviderAccountID), f.p.byUser.Eq(tx, d.Value.User),
+	} {
+		docs, err := scan.Collect()
+		if err != nil {
+			return err
+		}
+		for _, d := range docs {
+			if err := f.p.docs.Delete(tx, d.ID); err != nil && !errors.Is(err, engine.ErrNotFound) {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // start stores a sign-in that begins. Who links an account is found out here, as the caller.

@@ -54,6 +54,7 @@ type app struct {
 
 	mu      sync.Mutex
 	created []created // guarded by mu
+	flows   []string  // guarded by mu; of the sign-ins that made accounts
 }
 
 // created is what a trigger saw of a user who was created.
@@ -99,6 +100,12 @@ func setup(t *testing.T, s settings) *app {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.created = append(a.created, created{*in, p, u.Value})
+		return nil
+	})
+	triggers.OnCreate(a.auth.Accounts(), "flow", func(tx *engine.Tx, _ *engine.Doc[authmod.Account]) error {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.flows = append(a.flows, authmod.SignIn(tx).Flow)
 		return nil
 	})
 	a.db = enginetest.Open(t, schema, func(o *engine.Options) {
