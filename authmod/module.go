@@ -77,6 +77,15 @@ var reservedParams = []string{"flow", "password", "newPassword", "code", "redire
 // Flow is params.flow, empty when there is none.
 func (a *Attempt) Flow() string { return a.flow }
 
+// OneFlow is Flow for modules to which signing up and signing in are one: "signIn" and "signUp", by which a client says no more
+// than which button was pressed, are as if they were left out, for triggers too.
+func (a *Attempt) OneFlow() string {
+	if a.flow == "signIn" || a.flow == "signUp" {
+		a.flow = ""
+	}
+	return a.flow
+}
+
 // SetFlow says which flow it is that a call completes, where it began with another one.
 func (a *Attempt) SetFlow(flow string) { a.flow = flow }
 

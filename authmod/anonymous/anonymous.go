@@ -91,8 +91,8 @@ func (m *module) check(a *authmod.Attempt) (authmod.NewUser, error) {
 	if err != nil {
 		return authmod.NewUser{}, err
 	}
-	if a.Flow() != "" {
-		issues = append(issues, engine.Issue{Path: "flow", Rule: "enum", Message: "has no meaning here"})
+	if a.OneFlow() != "" {
+		issues = append(issues, engine.Issue{Path: "flow", Rule: "enum", Message: "is neither signIn nor signUp"})
 	}
 	var params map[string]json.RawMessage
 	if err := json.Unmarshal(a.Params(), &params); err != nil {

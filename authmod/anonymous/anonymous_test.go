@@ -213,6 +213,22 @@ func TestAnonymousIsNoWayIntoAnAccount(t *testing.T) {
 	}
 }
 
+// Clients that always say which button was pressed may.
+func TestFlowOfTheButton(t *testing.T) {
+	t.Parallel()
+	a := setup(t)
+	d := a.device()
+	for i, flow := range []string{"signUp", "signIn"} {
+		d.must("anonymous", map[string]any{"flow": flow})
+		if in := a.lastSignIn(); in.Flow != "" || in.NewUser != (i == 0) {
+			t.Errorf("%s: %+v", flow, in)
+		}
+	}
+	if a.usersThere() != 1 {
+		t.Errorf("%d users", a.usersThere())
+	}
+}
+
 func TestAnonymousBadInput(t *testing.T) {
 	t.Parallel()
 	type nick struct {
@@ -229,7 +245,7 @@ func TestAnonymousBadInput(t *testing.T) {
 		`{"provider":"anonymous","params":{"nickname":"Ada","admin":true}}`:                    "admin",
 		`{"provider":"anonymous","params":{"nickname":"Ada","email":"ada@example.com"}}`:       "email",
 		`{"provider":"anonymous","params":{"nickname":"Ada","email":null}}`:                    "email",
-		`{"provider":"anonymous","params":{"nickname":"Ada","flow":"signUp"}}`:                 "flow",
+		`{"provider":"anonymous","params":{"nickname":"Ada","flow":"link"}}`:                   "flow",
 		`{"provider":"anonymous","params":{"nickname":"x","flow":"a","email":"b"}}`:            "email flow nickname",
 		`{"provider":"anonymous","params":[1]}`:                                                "params",
 		`{"provider":"anonymous","params":{"nickname":"` + strings.Repeat("x", 65<<10) + `"}}`: "params",

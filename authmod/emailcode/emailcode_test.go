@@ -56,6 +56,23 @@ func TestSignUpAndSignIn(t *testing.T) {
 	}
 }
 
+// Clients that always say which button was pressed may, in both steps: it makes no difference.
+func TestFlowOfTheButton(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		a := setup(t)
+		for i, flow := range []string{"signUp", "signIn", "signUp"} {
+			d := a.device()
+			m := d.ask(params{"email": "ada@example.com", "flow": flow, "nickname": "Ada", "course": "go"})
+			if err := d.redeem("emailcode", params{"email": m.To, "code": m.Code, "flow": flow}); err != nil {
+				t.Fatalf("%s: %v", flow, err)
+			}
+			if in := a.lastSignIn(); in.Flow != "" || in.NewUser != (i == 0) {
+				t.Errorf("%s: %+v", flow, in)
+			}
+		}
+	})
+}
+
 // Somebody who is new and has given nothing but an address hears what is missing when the address is proved, and the code stays
 // good for the second half of the form. Somebody who is not is not asked.
 func TestRestOfTheFormLater(t *testing.T) {
@@ -244,7 +261,7 @@ func TestBadInput(t *testing.T) {
 			`{"provider":"emailcode","params":{"email":"ada@example.com","nickname":"Ada","role":"a"}}`:             "role",
 			`{"provider":"emailcode","params":{"email":"ada","nickname":"x"}}`:                                      "email nickname",
 			`{"provider":"emailcode","params":{"email":"ada@example.com","flow":"reset"}}`:                          "flow",
-			`{"provider":"emailcode","params":{"email":"ada","flow":"signUp","code":""}}`:                           "flow email code",
+			`{"provider":"emailcode","params":{"email":"ada","flow":"sign-up","code":""}}`:                          "flow email code",
 			`{"provider":"emailcode","params":{"email":"ada@example.com","flow":7}}`:                                "flow",
 			`{"provider":"emailcode","params":{"email":"ada@example.com","code":""}}`:                               "code",
 			`{"provider":"emailcode","params":{"email":"ada@example.com","code":12345678}}`:                         "code",

@@ -27,12 +27,12 @@ var (
 func (m *module) SignIn(a *authmod.Attempt) (authmod.Answer, error) {
 	purpose := authmod.PurposeSignIn
 	var issues []engine.Issue
-	switch a.Flow() {
+	switch a.OneFlow() {
 	case "":
 	case flowLink:
 		purpose = PurposeLink
 	default:
-		issues = append(issues, engine.Issue{Path: "flow", Rule: "enum", Message: "is neither left out nor link"})
+		issues = append(issues, engine.Issue{Path: "flow", Rule: "enum", Message: "is none of signIn, signUp and link"})
 	}
 	email, issue := normalize(a)
 	if issue != nil {

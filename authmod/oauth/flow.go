@@ -79,8 +79,8 @@ func (m *module) start(a *authmod.Attempt) (authmod.Answer, error) {
 // so that a form can show what is wrong; without any it may be somebody who has an account.
 func (m *module) check(a *authmod.Attempt) (back string, err error) {
 	var issues []engine.Issue
-	if flow := a.Flow(); flow != "" && flow != flowLink {
-		issues = append(issues, engine.Issue{Path: "flow", Rule: "enum", Message: "is neither left out nor link"})
+	if flow := a.OneFlow(); flow != "" && flow != flowLink {
+		issues = append(issues, engine.Issue{Path: "flow", Rule: "enum", Message: "is none of signIn, signUp and link"})
 	}
 	back = m.targets.home
 	asked, issue := a.Reserved("redirectTo")

@@ -28,13 +28,30 @@ func profiled(o *oauth.Options) {
 	})
 }
 
+// Clients that always say which button was pressed may: both are one here.
+func TestFlowOfTheButton(t *testing.T) {
+	t.Parallel()
+	a, _ := school(t)
+	for _, flow := range []string{"signUp", "signIn"} {
+		b := a.browser(nil)
+		code := b.visit(b.start("school", map[string]any{"flow": flow})).Query().Get("code")
+		args := quoted(map[string]any{"provider": "school", "params": map[string]any{"flow": flow, "code": code}, "verifier": b.verifier})
+		if out, err := b.call(args); err != nil || out.Tokens == nil {
+			t.Errorf("%s: %s %v", flow, out.raw, err)
+		}
+	}
+	if a.userCount() != 1 || len(a.created) != 1 || a.created[0].in.Flow != "" {
+		t.Errorf("%d users; OnCreate saw %+v", a.userCount(), a.created)
+	}
+}
+
 // What is wrong with the parameters is said before anybody is sent away.
 func TestMalformedStarts(t *testing.T) {
 	t.Parallel()
 	a, _ := school(t, profiled)
 	before := a.dump()
 	for _, c := range []struct{ params, issues string }{
-		{`{"flow":"signUp"}`, "flow enum"},
+		{`{"flow":"reset"}`, "flow enum"},
 		{`{"flow":7}`, "flow type"},
 		{`{"redirectTo":7}`, "redirectTo type"},
 		{`{"redirectTo":null}`, "redirectTo type"},
