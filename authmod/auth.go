@@ -33,7 +33,8 @@ type Options struct {
 	IdleTTL time.Duration
 	// KeySecret encrypts the signing keys in the database, with AES-256-GCM. It is at least 32 bytes, from a random source,
 	// and kept outside the database. Without it, whoever can read the database's files can sign access tokens. Keys stored
-	// before it was set are encrypted at the next Open; from then on it is needed. Where it is nil, it is what the environment
+	// before it was set are replaced at the next Open, since older copies of the files have them: access tokens are invalid then,
+	// and clients refresh. From then on it is needed. Where it is nil, it is what the environment
 	// variable MIMOSA_AUTH_SECRET holds, if anything. One-time codes are hashed under it too.
 	KeySecret []byte
 	// MaxFailuresPerNetwork is how many attempts from one network, an IPv4 address or an IPv6 /64, may fail in an hour, in all

@@ -143,7 +143,7 @@ func (r *keyring) public() []jwk {
 }
 
 // openKeys reads a database's signing keys, and makes one where there is none. It runs inside Open. Keys that were stored
-// in the clear are sealed once a secret is given.
+// in the clear go once a secret is given: they lie in every older copy of the files.
 func (a *Auth) openKeys(ctx context.Context, db *engine.DB) error {
 	sealer, err := newSealer(a.options.KeySecret)
 	if err != nil {
@@ -165,21 +165,17 @@ func (a *Auth) openKeys(ctx context.Context, db *engine.DB) error {
 			return err
 		}
 		for _, d := range docs {
+			if sealer != nil && !d.Value.Sealed {
+				if err := a.c.keys.Delete(tx, d.ID); err != nil {
+					return err
+				}
+				continue
+			}
 			k, err := sealer.open(d.Value, db.Now)
 			if err != nil {
 				return fmt.Errorf("authmod: signing key %s: %w", d.Value.KeyID, err)
 			}
 			keys = append(keys, k)
-			if sealer == nil || d.Value.Sealed {
-				continue
-			}
-			sealed, err := sealer.seal(k)
-			if err != nil {
-				return err
-			}
-			if err := a.c.keys.Replace(tx, d.ID, sealed); err != nil {
-				return err
-			}
 		}
 		if len(keys) > 0 {
 			return nil

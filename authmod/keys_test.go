@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -69,14 +70,18 @@ func TestSigningKeyIsSealed(t *testing.T) {
 	if !bytes.Contains(privateKey(t, dump), oid) {
 		t.Fatal("without a secret the key is not what this test takes it for")
 	}
-	// It is sealed once there is a secret, and stays the same key.
-	for range 2 {
+	// Older copies of the files have that key. Once there is a secret it is another, which is sealed and stays.
+	clear := keys
+	for i := range 3 {
 		again, dump, err := reopen(t, shared, one)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again != keys {
-			t.Errorf("the keys are %s, were %s", again, keys)
+		if i == 0 {
+			keys = again
+		}
+		if again != keys || again == clear {
+			t.Errorf("the keys are %s, were %s, and %s before there was a secret", again, keys, clear)
 		}
 		if bytes.Contains(privateKey(t, dump), oid) {
 			t.Error("the key is stored in the clear")
@@ -89,6 +94,43 @@ func TestSigningKeyIsSealed(t *testing.T) {
 	}
 	if again, _, err := reopen(t, shared, one); err != nil || again != keys {
 		t.Errorf("the right secret afterwards: %v", err)
+	}
+}
+
+// Whoever signs with the key that an older copy of the files has in the clear is nobody, once there is a secret; people stay
+// signed in.
+func TestOldKeyIsGoodForNothing(t *testing.T) {
+	t.Parallel()
+	shared := memstore.NewShared(memstore.Options{})
+	call := func(keySecret []byte, args string) (answer, *authmod.Auth) {
+		t.Helper()
+		s := engine.NewSchema()
+		auth := authmod.New(s, engine.Define[plainUser](s, "users"), authmod.Options{KeySecret: keySecret, Modules: []authmod.Module{&linkModule{}}})
+		db, err := engine.Open(s, engine.Options{Store: shared.Open()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = db.Close() })
+		res, err := db.RunAction(context.Background(), engine.Call{Function: "auth:signIn", Args: json.RawMessage(args)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out answer
+		if err := json.Unmarshal(res.Value, &out); err != nil || out.Tokens == nil {
+			t.Fatalf("%s %v", res.Value, err)
+		}
+		if _, err := auth.Principal(out.Tokens.Token); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return out, auth
+	}
+	before, _ := call(nil, `{"provider":"link","params":{"flow":"now","email":"a@b.example"}}`)
+	_, auth := call(bytes.Repeat([]byte{1}, 32), `{"refreshToken":"`+before.Tokens.RefreshToken+`"}`)
+	if _, err := auth.Principal(before.Tokens.Token); !errors.Is(err, &engine.Error{Code: engine.CodeUnauthenticated}) {
+		t.Errorf("a token of the old key: %v", err)
 	}
 }
 
