@@ -3,6 +3,8 @@ package authmod
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -33,8 +35,9 @@ func (a *Auth) withClaims(r engine.Reader, g granted) (granted, error) {
 	if err != nil || len(custom) == 0 {
 		return g, err
 	}
-	for _, name := range ownClaims {
-		if _, taken := custom[name]; taken {
+	for name := range custom {
+		// encoding/json takes a member for one whose name differs from it by case alone.
+		if slices.ContainsFunc(ownClaims, func(own string) bool { return strings.EqualFold(own, name) }) {
 			return g, fmt.Errorf("authmod: CustomClaims: the claim %q is this package's own", name)
 		}
 	}

@@ -99,7 +99,7 @@ func TestCustomClaims(t *testing.T) {
 func TestClaimsThatCannotBe(t *testing.T) {
 	t.Parallel()
 	for name, custom := range map[string]map[string]any{
-		"ours": {"sub": "somebody else"}, "the session": {"sid": "x"}, "no JSON": {"f": func() {}},
+		"ours": {"sub": "somebody else"}, "the session": {"sid": "x"}, "ours to encoding/json": {"ſub": "somebody else"}, "no JSON": {"f": func() {}},
 		"too many": {"x": strings.Repeat("x", 5000)},
 	} {
 		a := setup(t, func(s *settings) {
