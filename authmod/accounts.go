@@ -70,16 +70,8 @@ func (h *Host) SignedIn(r engine.Reader, user string) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if s.Value.Revoked != nil {
-			continue
-		}
-		for t, err := range a.c.tokensBySession.Eq(r, string(s.ID)).Docs() {
-			if err != nil {
-				return false, err
-			}
-			if now.Before(t.Value.Expires) {
-				return true, nil
-			}
+		if on, err := a.goesOn(r, s); on || err != nil {
+			return on, err
 		}
 	}
 	return false, nil

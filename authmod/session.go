@@ -9,6 +9,9 @@ import (
 
 // makeSession starts a session for user, with its first refresh token.
 func (a *Auth) makeSession(tx *engine.Tx, info *SignInInfo, family, hash string) (granted, error) {
+	if err := a.makeRoom(tx, info.User); err != nil {
+		return granted{}, err
+	}
 	now := tx.Now()
 	ends := now.Add(a.options.SessionTTL).UTC()
 	sid, err := a.c.sessions.Insert(tx, Session{User: info.User, Provider: info.Provider, Ends: ends})
@@ -16,6 +19,62 @@ func (a *Auth) makeSession(tx *engine.Tx, info *SignInInfo, family, hash string)
 		return granted{}, err
 	}
 	return granted{User: info.User, Session: string(sid), Ends: ends}, a.startFamily(tx, string(sid), ends, family, hash)
+}
+
+// maxSessions bounds the documents of one user's sessions. A sign-in may cost nothing but a request, as it does an anonymous
+// person, and leaves a document until the session's absolute end.
+const maxSessions = 256
+
+// makeRoom removes sessions of a user who has too many: all that were revoked, else one that cannot go on for want of use,
+// else the oldest one.
+func (a *Auth) makeRoom(tx *engine.Tx, user string) error {
+	docs, err := a.c.sessionsByUser.Eq(tx, user).Limit(maxSessions).Collect()
+	if err != nil || len(docs) < maxSessions {
+		return err
+	}
+	var gone []*engine.Doc[Session]
+	for _, d := range docs {
+		if d.Value.Revoked != nil {
+			gone = append(gone, d)
+		}
+	}
+	for i := 0; len(gone) == 0 && i < len(docs); i++ {
+		on, err := a.goesOn(tx, docs[i])
+		if err != nil {
+			return err
+		}
+		if !on {
+			gone = append(gone, docs[i])
+		}
+	}
+	if len(gone) == 0 {
+		gone = docs[:1]
+	}
+	for _, d := range gone {
+		if err := a.deleteTokens(tx, d.ID); err != nil {
+			return err
+		}
+		if err := a.c.sessions.Delete(tx, d.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// goesOn says whether there is a refresh token of a session that is still good.
+func (a *Auth) goesOn(r engine.Reader, s *engine.Doc[Session]) (bool, error) {
+	if s.Value.Revoked != nil || !r.Now().Before(s.Value.Ends) {
+		return false, nil
+	}
+	for t, err := range a.c.tokensBySession.Eq(r, string(s.ID)).Docs() {
+		if err != nil {
+			return false, err
+		}
+		if r.Now().Before(t.Value.Expires) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // startFamily gives a session its first refresh token of a family.
