@@ -175,6 +175,35 @@ func TestLinkingByAddress(t *testing.T) {
 	}
 }
 
+// Where two people have proved one address, since one linked it by hand, a third account is neither's.
+func TestAddressOfTwo(t *testing.T) {
+	t.Parallel()
+	const mail = "office@example.com"
+	for _, order := range [][2]string{{"1", "2"}, {"2", "1"}} {
+		l := linkingApp(t)
+		ada, bob := l.device().must(as("one", "either", order[0], "", "")), l.device().must(as("one", "either", order[1], "", ""))
+		for id, d := range map[string]*device{"a": ada, "b": bob} {
+			if out, err := d.call(as("two", "link", id, "", mail)); err != nil || out.raw != `{"linked":true}` {
+				t.Fatalf("%s %v", out.raw, err)
+			}
+		}
+		third := l.device().must(as("three", "either", "3", mail, mail))
+		if third.who() == ada.who() || third.who() == bob.who() || l.created != 3 {
+			t.Errorf("it is %s; ada is %s, bob %s", third.who(), ada.who(), bob.who())
+		}
+		// One who has proved it twice is one.
+		if out, err := ada.call(as("three", "link", "4", "", "ada@example.com")); err != nil {
+			t.Fatal(out.raw, err)
+		}
+		if out, err := ada.call(as("two", "link", "5", "", "ada@example.com")); err != nil {
+			t.Fatal(out.raw, err)
+		}
+		if l.device().must(as("three", "either", "6", "", "ada@example.com")).who() != ada.who() {
+			t.Error("somebody with two accounts of one address is nobody")
+		}
+	}
+}
+
 // The user's document says that the address is verified once it is, and only if it is that address; nothing else changes.
 func TestVerificationReachesTheUser(t *testing.T) {
 	t.Parallel()
@@ -237,6 +266,26 @@ func TestTemporaryUsers(t *testing.T) {
 				t.Error("a user with an account of their own was taken for a temporary one")
 			}
 		})
+	}
+}
+
+// One to whom the application gave an account beside the temporary one can come back by it, and is no temporary user.
+func TestTemporaryAccountBesideAnother(t *testing.T) {
+	t.Parallel()
+	l := linkingApp(t)
+	d := l.device().must(temporarily)
+	guest := d.who()
+	if err := l.db.Update(context.Background(), func(tx *engine.Tx) error {
+		_, err := l.auth.Accounts().Insert(tx, authmod.Account{Provider: "one", ProviderAccountID: "1", User: guest})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if d.must(as("two", "signUp", "2", "", "")); d.who() == guest {
+		t.Error("the next account took them over")
+	}
+	if in := l.signIns[1]; !in.NewUser || in.Upgraded || in.Previous != guest {
+		t.Errorf("OnSignIn saw %+v", in)
 	}
 }
 
