@@ -27,6 +27,23 @@ func NormalizeEmail(s string) string {
 	return norm.NFKC.String(s)
 }
 
+// VouchedEmail is the address, normalised, that somebody has proved if a service elsewhere says that they have proved s; "" if
+// that is none. It is none where the normal form differs by more than the case of ASCII letters: what the service has sent its
+// mail to was s, and "ａda@example.com" may be another mailbox than "ada@example.com".
+func VouchedEmail(s string) string {
+	email := NormalizeEmail(s)
+	lower := func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}
+	if !ValidEmail(email) || strings.Map(lower, strings.TrimSpace(s)) != email {
+		return ""
+	}
+	return email
+}
+
 // ValidEmail says whether s, normalised, is an address that mail can be sent to over the Internet: a dot-atom of RFC 5322, an
 // @, and a domain of at least two labels whose last is not a number. Quoted local parts, comments and literal addresses are
 // refused; letters of any script are accepted (RFC 6531).

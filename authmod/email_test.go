@@ -38,6 +38,19 @@ func FuzzNormalizeEmail(f *testing.F) {
 	})
 }
 
+// What a service elsewhere has verified is the address as it writes it.
+func TestVouchedEmail(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"ada@example.com": "ada@example.com", " Ada@Example.COM ": "ada@example.com", "zoë@example.com": "zoë@example.com",
+		"\uff41da@example.com": "", "ada@\uff45xample.com": "", "\u212ai@example.com": "", "zoe\u0308@example.com": "", "": "", "ada": "",
+	} {
+		if got := authmod.VouchedEmail(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
 func TestValidEmail(t *testing.T) {
 	t.Parallel()
 	for s, want := range map[string]bool{

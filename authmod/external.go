@@ -324,10 +324,7 @@ func (x *External) linkable(tx *engine.Tx, u ExternalUser) (string, error) {
 
 // email is the address that links, in its normal form.
 func (u ExternalUser) email() string {
-	if email := NormalizeEmail(u.VerifiedEmail); ValidEmail(email) {
-		return email
-	}
-	return ""
+	return VouchedEmail(u.VerifiedEmail)
 }
 
 // make makes the account, and the user where none is given. The user comes first, as in every sign-up.

@@ -167,6 +167,9 @@ func TestUserInfo(t *testing.T) {
 		"no address": {
 			map[string]any{"sub": "s", "email": "ada", "email_verified": true}, nil, "", false, false, "",
 		},
+		"an address that looks like another's": {
+			map[string]any{"sub": "s", "email": "\uff41da@example.com", "email_verified": true}, nil, "ada@example.com", false, false, "",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

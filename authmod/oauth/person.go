@@ -57,10 +57,10 @@ func (p Person) settled(trust bool) (Person, error) {
 		return Person{}, fmt.Errorf("the provider said %d bytes about somebody, more than %d", len(p.Claims), maxClaims)
 	}
 	p.Name, p.Login, p.Image = strings.TrimSpace(p.Name), strings.TrimSpace(p.Login), strings.TrimSpace(p.Image)
+	p.EmailVerified = p.EmailVerified && authmod.VouchedEmail(p.Email) != "" && trust
 	p.Email = authmod.NormalizeEmail(p.Email)
 	if !authmod.ValidEmail(p.Email) {
 		p.Email = ""
 	}
-	p.EmailVerified = p.EmailVerified && p.Email != "" && trust
 	return p, nil
 }
