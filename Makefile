@@ -78,9 +78,11 @@ test-official: node-modules ## the official convex client, unmodified, against a
 	$(SUITE) official test/official
 
 .PHONY: test-browser
-test-browser: node-modules bin/mimosa ## two real browsers on the demonstration application
+test-browser: node-modules bin/mimosa ## real browsers on the demonstration, and with @convex-dev/auth
 	chromium=$$(scripts/chromium); \
-	MIMOSA_CHROMIUM="$$chromium" MIMOSA_BIN=$(CURDIR)/bin/mimosa $(SUITE) browser test/browser
+	MIMOSA_CHROMIUM="$$chromium" MIMOSA_BIN=$(CURDIR)/bin/mimosa $(SUITE) browser test/browser; \
+	$(GO) build -o bin/convexauth ./clientjs/test/convexauth/app; \
+	MIMOSA_CHROMIUM="$$chromium" MIMOSA_CONVEXAUTH_SERVER=$(CURDIR)/bin/convexauth $(SUITE) convex-auth test/convexauth
 
 # npm writes this file last, so it stands for a whole installation.
 .PHONY: node-modules

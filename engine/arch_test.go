@@ -47,7 +47,7 @@ var lattice = map[string][]string{
 	"engine/storage/badgerstore":     {"engine/storage"},
 	"engine/storage/memstore":        {"engine/storage"},
 	"engine/storage/storagetest":     {"engine/storage"},
-	"clientjs/test/convexauth/app":   {"authmod", "authmod/password", "cmd", "engine", "triggers"},
+	"clientjs/test/convexauth/app":   {"authmod", "authmod/anonymous", "authmod/oauth", "authmod/password", "cmd", "engine", "triggers"},
 	"clientjs/test/server/app":       {"authmod", "authmod/jwt", "authmod/password", "engine", "subscriptions", "triggers", "clientjs", "cmd"},
 	"subscriptions/internal/history": nil,
 	"bench":                          {"engine", "subscriptions", "triggers"},

@@ -15,10 +15,10 @@ export const root = fileURLToPath(new URL("../../..", import.meta.url));
 export const patience = 30_000;
 
 /**
- * A free port below those that systems hand out by themselves: it has to be free again when a server that was killed comes
- * back, and a browser that knocks at a closed port of that range can end up connected to itself.
+ * An address with a free port below those that systems hand out by themselves: it has to be free again when a server that was
+ * killed comes back, and a browser that knocks at a closed port of that range can end up connected to itself.
  */
-async function freePort() {
+export async function freeURL() {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 10_000);
     const probe = createServer();
@@ -26,7 +26,7 @@ async function freePort() {
       probe.once("error", () => resolve(false));
       probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(true)));
     });
-    if (free) return port;
+    if (free) return `http://127.0.0.1:${port}`;
   }
 }
 
@@ -42,10 +42,11 @@ export class Program {
 
   /**
    * Starts the program that the environment variable names, or else the Go package, built for the occasion. The flags come
-   * beside --addr and --data.
+   * beside --addr and --data; the address is a free one.
    */
-  static async open({ variable, package: path, flags = [], env = {} }) {
+  static async open({ variable, package: path, url, flags = [], env = {} }) {
     const program = new this();
+    program.url = url ?? (await freeURL());
     program.#flags = flags;
     program.#env = env;
     program.#folder = await mkdtemp(join(tmpdir(), "mimosa-browser-"));
@@ -64,8 +65,7 @@ export class Program {
   }
 
   async start() {
-    const addr = this.url ? new URL(this.url).host : `127.0.0.1:${await freePort()}`;
-    const flags = ["--addr", addr, "--data", join(this.#folder, "data"), ...this.#flags];
+    const flags = ["--addr", new URL(this.url).host, "--data", join(this.#folder, "data"), ...this.#flags];
     const child = spawn(this.#bin, flags, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...this.#env } });
     this.#process = child;
     child.stderr.on("data", (text) => (this.#errors += text));
@@ -74,9 +74,7 @@ export class Program {
       child.once("error", reject);
       child.once("exit", (code) => reject(new Error(`the server ended with ${code} at its start: ${this.#errors}`)));
     });
-    const url = /^listening on (http:\/\/\S+)$/.exec(line)?.[1];
-    if (!url) throw new Error(`the server said ${JSON.stringify(line)}`);
-    this.url = url;
+    if (line !== `listening on ${this.url}`) throw new Error(`the server said ${JSON.stringify(line)}`);
   }
 
   /** Ends the program and resolves to its exit status; a signal that killed it stands for one. */

@@ -1,12 +1,13 @@
 // What the tests stand on: the page, bundled; a server for it; and people at a browser, with all that their page has shown.
 import assert from "node:assert/strict";
-import { mkdtemp, cp, rm } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { problemsOf } from "../browser/chromium.mjs";
-import { patience, Program } from "../browser/program.mjs";
+import { freeURL, patience, Program } from "../browser/program.mjs";
 
 const source = fileURLToPath(new URL("page", import.meta.url));
 
@@ -29,9 +30,12 @@ export async function bundle() {
 
 /** The test's server. */
 export class Server extends Program {
-  static async open({ page, ttl, flags = [] }) {
-    const env = { MIMOSA_TEST_PAGE: page ?? "", MIMOSA_TEST_ACCESS_TTL: ttl ?? "" };
-    return super.open({ variable: "MIMOSA_CONVEXAUTH_SERVER", package: "./clientjs/test/convexauth/app", flags, env });
+  static async open({ page, ttl, issuer, flags = [] }) {
+    const url = await freeURL();
+    const env = {
+      MIMOSA_TEST_PAGE: page ?? "", MIMOSA_TEST_ACCESS_TTL: ttl ?? "", MIMOSA_TEST_ISSUER: issuer ?? "", MIMOSA_TEST_BASE_URL: url,
+    };
+    return super.open({ variable: "MIMOSA_CONVEXAUTH_SERVER", package: "./clientjs/test/convexauth/app", url, flags, env });
   }
 
   /** Has the operator do something to a user. */
@@ -40,11 +44,11 @@ export class Server extends Program {
     assert.equal(response.status, 204, await response.text());
   }
 
-  /** Calls a function over HTTP, as nobody, and returns its answer as it stands on the wire. */
-  async call(kind, path, args) {
+  /** Calls a function over HTTP, as nobody or with an access token, and returns its answer as it stands on the wire. */
+  async call(kind, path, args, token) {
     const response = await fetch(`${this.url}/api/${kind}`, {
       method: "POST",
-      headers: { "Content-Type": "application/json" },
+      headers: { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }) },
       body: JSON.stringify({ path, format: "convex_encoded_json", args: [args] }),
     });
     return response.json();
@@ -70,6 +74,13 @@ export class Person {
     this.problems = problemsOf(page);
     /** The refresh tokens with which the page asked for new ones. */
     this.refreshes = [];
+    /** How often the server said that a token or session had ended. */
+    this.authErrors = 0;
+    page.on("websocket", (socket) => {
+      socket.on("framereceived", ({ payload }) => {
+        if (JSON.parse(payload).type === "AuthError") this.authErrors++;
+      });
+    });
     page.on("request", (request) => {
       if (request.method() !== "POST" || !request.url().endsWith("/api/action")) return;
       const { refreshToken } = request.postDataJSON().args[0];
@@ -120,6 +131,13 @@ export class Person {
 
   signOut() {
     return this.page.getByRole("button", { name: "Sign out" }).click();
+  }
+
+  /** Takes note of errors in the page's console that belong to the test; there must be one, and no others. */
+  expectProblems(pattern) {
+    const others = this.problems.filter((text) => !pattern.test(text));
+    assert.ok(this.problems.length > others.length, `nothing like ${pattern} among ${this.problems.join("; ")}`);
+    this.problems.splice(0, this.problems.length, ...others);
   }
 
   /** Waits until the page shows a state: what its hook, its components and the server say. */
@@ -175,6 +193,27 @@ export class Person {
   async leave() {
     await this.page.context().close();
   }
+}
+
+/** Serves a folder at an address of its own, as a web server beside Mimosa would. */
+export async function serve(folder) {
+  const types = { ".html": "text/html", ".css": "text/css", ".js": "text/javascript" };
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url, "http://localhost");
+    const name = pathname === "/" ? "/index.html" : pathname;
+    readFile(join(folder, basename(name))).then(
+      (content) => response.writeHead(200, { "Content-Type": types[extname(name)] ?? "text/plain" }).end(content),
+      () => response.writeHead(404).end(),
+    );
+  });
+  await new Promise((done) => server.listen(0, "127.0.0.1", done));
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    close: () => {
+      server.closeAllConnections();
+      return new Promise((done) => server.close(done));
+    },
+  };
 }
 
 /** Waits until the Node side of a test sees something. */

@@ -1,7 +1,10 @@
 // Command app is the server that the React package of @convex-dev/auth is tested against: a school to which people sign up by
-// password, with a nickname and a course. It takes the flags of every program built on Mimosa (--addr, --data, --allow-origin)
-// and writes "listening on http://…" as its first line. MIMOSA_TEST_PAGE names the folder of the page that it serves;
-// MIMOSA_TEST_ACCESS_TTL is how long access tokens live. POST /operator/… does what an operator would: see operator.go.
+// password, with a nickname and a course, or at a provider of OpenID Connect; or they look around first, as guests. It takes the
+// flags of every program built on Mimosa (--addr, --data, --allow-origin) and writes "listening on http://…" as its first line.
+//
+// Environment variables: MIMOSA_TEST_PAGE names the folder of the page that it serves; MIMOSA_TEST_ACCESS_TTL is how long access
+// tokens live; MIMOSA_TEST_ISSUER is the provider, where there is one, and MIMOSA_TEST_BASE_URL the server's own address, which
+// the provider sends people back to. POST /operator/… does what an operator would: see operator.go.
 //
 // It is a test's helper and nothing to build on: its passwords are hashed cheaply, and nobody guards the operator's addresses.
 package main
@@ -14,6 +17,8 @@ import (
 	"time"
 
 	"github.com/mimosadb/mimosa/authmod"
+	"github.com/mimosadb/mimosa/authmod/anonymous"
+	"github.com/mimosadb/mimosa/authmod/oauth"
 	"github.com/mimosadb/mimosa/authmod/password"
 	"github.com/mimosadb/mimosa/cmd"
 	"github.com/mimosadb/mimosa/engine"
@@ -29,7 +34,7 @@ func main() {
 			os.Exit(2)
 		}
 	}
-	a := newApp(ttl)
+	a := newApp(authmod.Options{AccessTTL: ttl, BaseURL: os.Getenv("MIMOSA_TEST_BASE_URL")}, os.Getenv("MIMOSA_TEST_ISSUER"))
 	program := cmd.App{
 		Name: "app", About: "The server that the React package of @convex-dev/auth is tested against.",
 		Schema: a.schema, Auth: a.auth, Seed: a.seed,
@@ -84,7 +89,7 @@ type app struct {
 	visits     *engine.Collection[Visit]
 }
 
-func newApp(ttl time.Duration) *app {
+func newApp(o authmod.Options, issuer string) *app {
 	s := engine.NewSchema()
 	a := &app{
 		schema:     s,
@@ -97,18 +102,38 @@ func newApp(ttl time.Duration) *app {
 	a.byName = a.courses.AddUnique("byName", "name")
 	a.byUser = a.enrolments.AddIndex("byUser", "user")
 
-	a.auth = authmod.New(s, a.users, authmod.Options{
-		AccessTTL: ttl,
-		Modules: []authmod.Module{password.New(password.Options{
+	o.Modules = []authmod.Module{
+		password.New(password.Options{
 			Profile: authmod.NewProfile(profile), MinLength: 8,
 			Crypto: password.Argon2id{Memory: 8, Passes: 1, Threads: 1},
-		})},
-	})
+		}),
+		anonymous.New(anonymous.Options{Profile: authmod.NewProfile(func(guest) (User, error) {
+			return User{Nickname: "Guest"}, nil
+		})}),
+	}
+	if issuer != "" {
+		o.Modules = append(o.Modules, oauth.OIDC("sso", issuer, oauth.Options{
+			ClientID: "school", ClientSecret: "of the school", Profile: oauth.NewProfile(fromProvider),
+		}))
+	}
+	// A guest's user goes over to the account, and is no new user.
+	o.OnSignIn = func(tx *engine.Tx, in *authmod.SignInInfo) error {
+		if !in.Upgraded {
+			return nil
+		}
+		return a.enrol(tx, engine.ID[User](in.User))
+	}
+	a.auth = authmod.New(s, a.users, o)
 	triggers.BeforeCreate(a.users, "role", func(_ *engine.ReadTx, u *User) error {
 		u.Role = "student"
 		return nil
 	})
-	triggers.OnCreate(a.users, "enrol", a.enrol)
+	triggers.OnCreate(a.users, "enrol", func(tx *engine.Tx, user *engine.Doc[User]) error {
+		if authmod.SignIn(tx).Provider == "anonymous" {
+			return nil // guests take no course
+		}
+		return a.enrol(tx, user.ID)
+	})
 	triggers.OnCreate(a.enrolments, "count", func(tx *engine.Tx, e *engine.Doc[Enrolment]) error {
 		return a.courses.Patch(tx, e.Value.Course, func(c *Course) error { c.Members++; return nil })
 	})
@@ -149,9 +174,23 @@ func profile(p signUp) (User, error) {
 	return User{UserFields: authmod.UserFields{Email: p.Email}, Nickname: p.Nickname}, nil
 }
 
-// enrol enters a new user in the course that the form named; where there is none, nobody has signed up.
-func (a *app) enrol(tx *engine.Tx, user *engine.Doc[User]) error {
-	form, err := authmod.Params[signUp](tx)
+// guest is what the form of those asks who only look around: nothing.
+type guest struct{}
+
+// course is what somebody says who signs up at the provider, beside what that knows.
+type course struct {
+	Course string `json:"course" jsonschema:"minLength=1"`
+}
+
+func fromProvider(who oauth.Person, _ course) (User, error) {
+	return User{UserFields: authmod.UserFields{Email: who.Email}, Nickname: who.Name}, nil
+}
+
+// enrol enters a user in the course that the form named; where there is none, nobody has signed up.
+func (a *app) enrol(tx *engine.Tx, user engine.ID[User]) error {
+	form, err := authmod.Params[struct {
+		Course string `json:"course"`
+	}](tx)
 	if err != nil {
 		return err
 	}
@@ -163,7 +202,7 @@ func (a *app) enrol(tx *engine.Tx, user *engine.Doc[User]) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.enrolments.Insert(tx, Enrolment{User: user.ID, Course: course.ID})
+	_, err = a.enrolments.Insert(tx, Enrolment{User: user, Course: course.ID})
 	return err
 }
 

@@ -2,7 +2,7 @@ import { makeFunctionReference } from "convex/server";
 
 // The test server's functions, as a program's generated code would name them. Type aliases, since only those can be records.
 
-export type User = { _id: string; email: string; nickname: string; role: string };
+export type User = { _id: string; email?: string; nickname: string; role: string };
 export type Course = { _id: string; name: string; members: number };
 export type Visit = { _id: string; who: string; note: string };
 type None = Record<string, never>;

@@ -71,7 +71,7 @@ function Home({ visit }: { visit: (note: string) => Promise<void> }) {
   if (me === undefined || enrolments === undefined) return <p>…</p>;
   return (
     <section aria-label="Home">
-      <p id="me">{me === null ? "nobody" : `${me.nickname} <${me.email}>, ${me.role}`}</p>
+      <p id="me">{me === null ? "nobody" : `${me.nickname} <${me.email ?? ""}>, ${me.role}`}</p>
       <p id="enrolments">{enrolments.join(", ")}</p>
       <form
         onSubmit={(event) => {
@@ -85,6 +85,7 @@ function Home({ visit }: { visit: (note: string) => Promise<void> }) {
         <button>Leave a note</button>
       </form>
       <button onClick={() => void signOut()}>Sign out</button>
+      {me !== null && !me.email && <SignInForm onSignedIn={visit} />}
     </section>
   );
 }

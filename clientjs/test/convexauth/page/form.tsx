@@ -12,13 +12,12 @@ export function SignInForm({ onSignedIn }: { onSignedIn: (note: string) => Promi
   const [refusal, setRefusal] = useState<Refusal>();
   const [broken, setBroken] = useState("");
 
-  const submit = (event: FormEvent<HTMLFormElement>) => {
-    event.preventDefault();
+  const enter = (provider: string, params: FormData | Record<string, string>, how: string) => {
     setRefusal(undefined);
     setBroken("");
-    signIn("password", new FormData(event.currentTarget))
+    signIn(provider, params)
       // At once, though the client has not presented its token yet.
-      .then(({ signingIn }) => (signingIn ? onSignedIn(`at ${flow}`) : undefined))
+      .then(({ signingIn }) => (signingIn ? onSignedIn(`at ${how}`) : undefined))
       .catch((error: unknown) => {
         if (error instanceof ConvexError) setRefusal(error.data as Refusal);
         else setBroken(String(error));
@@ -36,7 +35,14 @@ export function SignInForm({ onSignedIn }: { onSignedIn: (note: string) => Promi
     );
   };
   return (
-    <form aria-label="Entry" noValidate onSubmit={submit}>
+    <form
+      aria-label="Entry"
+      noValidate
+      onSubmit={(event: FormEvent<HTMLFormElement>) => {
+        event.preventDefault();
+        enter("password", new FormData(event.currentTarget), flow);
+      }}
+    >
       <input type="hidden" name="flow" value={flow} />
       {field("email", "Email", "email")}
       {field("password", "Password", "password")}
@@ -46,6 +52,10 @@ export function SignInForm({ onSignedIn }: { onSignedIn: (note: string) => Promi
       <button>{flow === "signUp" ? "Sign up" : "Sign in"}</button>
       <button type="button" onClick={() => setFlow(flow === "signUp" ? "signIn" : "signUp")}>
         {flow === "signUp" ? "I have an account" : "I have no account"}
+      </button>
+      <button type="button" onClick={() => enter("anonymous", {}, "anonymous")}>Look around</button>
+      <button type="button" onClick={() => enter("sso", { course: "music", redirectTo: location.href }, "sso")}>
+        Go on with the provider
       </button>
     </form>
   );
