@@ -3,6 +3,7 @@ package subscriptions
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/mimosadb/mimosa/engine"
@@ -33,24 +34,29 @@ type identityState struct {
 
 	stopExpiry func() bool
 
-	// deferred is an AuthError that waits for actions which may turn out to be the cause of what it tells. While there is one,
-	// no Transition is begun.
-	deferred     *deferredError
-	stopDeferred func() bool
+	// parting is there while the client has to learn that its session has ended, or its token run out, and to go: no
+	// Transition is begun meanwhile.
+	parting     *parting
+	stopParting func() bool
 
 	transitions uint64 // counted, to name those that are cut into chunks
 }
 
-type deferredError struct {
+// parting is an AuthError that waits for actions which may turn out to be the cause of what it tells; and when it is told, the
+// time that the client has to leave.
+type parting struct {
 	message wire.AuthError
 	byToken bool
 	actions map[uint64]struct{} // those that ran when the session was found ended
+	told    bool
 }
 
-// How long requests wait after a failed authentication, and an AuthError for actions.
+// How long requests wait after a failed authentication, an AuthError for actions, and Transitions for a client that was told
+// to leave.
 const (
 	holdTime  = 10 * time.Second
 	deferTime = 5 * time.Second
+	leaveTime = 2 * time.Second
 )
 
 var errSessionEnded = engine.Errorf(engine.CodeUnauthenticated, "the session has ended")
@@ -200,7 +206,7 @@ func (s *socket) setPrincipal(p engine.Principal) {
 	s.principal = p
 	s.changes++
 	s.byToken = false
-	s.dropDeferred()
+	s.dropParting()
 	if s.stopExpiry != nil {
 		s.stopExpiry()
 		s.stopExpiry = nil
@@ -236,9 +242,9 @@ func (s *socket) dropIdentity() {
 func (s *socket) bind(p engine.Principal, response outgoing) {
 	before, byToken := s.principal, s.byToken
 	replaced := byToken && before != nil && p != nil && before.Key() != p.Key()
-	if s.deferred != nil && p != nil {
+	if s.parting != nil && !s.parting.told && p != nil {
 		// The session that the action replaced was found ended before the action was.
-		replaced = s.deferred.byToken
+		replaced = s.parting.byToken
 	}
 	s.setPrincipal(p)
 	s.byToken = byToken && before != nil && p != nil && before.Key() == p.Key()
@@ -262,56 +268,86 @@ func (s *socket) bind(p engine.Principal, response outgoing) {
 // sees: it stops listening, finds out that it is signed out, and comes back as nobody, without a moment at which it takes
 // itself for signed in while its queries are refused. s.mu is held.
 func (s *socket) revoked() {
-	byToken := s.byToken
+	d := &parting{byToken: s.byToken, actions: maps.Clone(s.running)}
 	s.setPrincipal(nil)
 	for _, o := range s.riders {
 		s.send(o) // a sign-in whose answer came after the AuthError would count as lost
 	}
 	s.riders = nil
-	m := wire.AuthError{Error: errSessionEnded.Message, BaseVersion: s.received.Identity}
-	if len(s.running) == 0 {
-		s.sendAuthError(m)
+	s.confirm()
+	d.message = wire.AuthError{Error: errSessionEnded.Message, BaseVersion: s.received.Identity}
+	s.parting = d
+	if len(d.actions) == 0 {
+		s.tell()
 		return
 	}
 	// One of the actions may be the sign-out or the sign-in that ended the session. A client that signs out must not be told
 	// that it is, one that signs in not before its answer, and neither is to see its queries as nobody's on the way.
-	d := &deferredError{message: m, byToken: byToken, actions: map[uint64]struct{}{}}
-	for id := range s.running {
-		d.actions[id] = struct{}{}
+	s.partAfter(deferTime, s.tell)
+}
+
+// confirm sends the Transition that confirms a token by itself, without the queries: a client that waits for that would ignore
+// an AuthError. s.mu is held.
+func (s *socket) confirm() {
+	if s.ended || s.received.Identity == s.sent.Identity {
+		return
 	}
-	s.deferred = d
-	s.stopDeferred = s.server.o.Clock.AfterFunc(deferTime, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.deferred == d {
-			s.flushDeferred()
-		}
-	})
+	t := wire.Transition{Start: s.sent, End: s.sent}
+	t.End.Identity = s.received.Identity
+	s.sent = t.End
+	s.send(outgoing{frames: [][]byte{t.Append(nil)}})
 }
 
 // actionEnded is called when an action has ended that left the principal alone. s.mu is held.
 func (s *socket) actionEnded(id uint64) {
-	if s.deferred == nil {
+	if s.parting == nil || s.parting.told {
 		return
 	}
-	delete(s.deferred.actions, id)
-	if len(s.deferred.actions) == 0 {
-		s.flushDeferred()
+	delete(s.parting.actions, id)
+	if len(s.parting.actions) == 0 {
+		s.tell()
 	}
 }
 
-func (s *socket) flushDeferred() {
-	m := s.deferred.message
-	s.dropDeferred()
-	s.sendAuthError(m)
+// tell sends the AuthError. A client that presented a token acts on it by itself, but may not have received it yet, and one that
+// is presenting another token ignores it: so its queries are left alone for a moment, in which it goes, or its token is refused.
+// s.mu is held.
+func (s *socket) tell() {
+	s.parting.told = true
+	s.sendAuthError(s.parting.message)
+	if !s.parting.byToken {
+		s.parted()
+		return
+	}
+	s.partAfter(leaveTime, s.parted)
+}
+
+// parted lets Transitions begin again. s.mu is held.
+func (s *socket) parted() {
+	s.dropParting()
 	s.wakeLocked()
 }
 
-func (s *socket) dropDeferred() {
-	if s.stopDeferred != nil {
-		s.stopDeferred()
+// partAfter has the parting go on after a time, unless something else happens to it. s.mu is held.
+func (s *socket) partAfter(d time.Duration, next func()) {
+	if s.stopParting != nil {
+		s.stopParting()
 	}
-	s.deferred, s.stopDeferred = nil, nil
+	p, told := s.parting, s.parting.told
+	s.stopParting = s.server.o.Clock.AfterFunc(d, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.parting == p && p.told == told {
+			next()
+		}
+	})
+}
+
+func (s *socket) dropParting() {
+	if s.stopParting != nil {
+		s.stopParting()
+	}
+	s.parting, s.stopParting = nil, nil
 }
 
 func (s *socket) sendAuthError(m wire.AuthError) { s.send(outgoing{frames: encode(&m)}) }
@@ -323,11 +359,12 @@ func (s *socket) expired(change int) {
 	if s.ended || s.changes != change {
 		return
 	}
-	// The client stops listening at once, so that it does not see the queries change to what nobody sees.
-	s.sendAuthError(wire.AuthError{Error: "the token has expired", BaseVersion: s.received.Identity})
+	s.confirm()
+	m := wire.AuthError{Error: "the token has expired", BaseVersion: s.received.Identity}
 	s.setPrincipal(nil)
 	s.hold()
-	s.wakeLocked()
+	s.parting = &parting{message: m, byToken: true}
+	s.tell()
 }
 
 // hold lets requests wait for the next Authenticate. s.mu is held.

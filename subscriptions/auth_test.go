@@ -200,7 +200,8 @@ func TestFailedSignIn(t *testing.T) {
 // that still took itself for signed in would show that its queries are refused.
 func TestSignOutIsNoAuthError(t *testing.T) {
 	t.Parallel()
-	h := setup(t, subscriptions.Options{})
+	clock := newClock()
+	h := setup(t, subscriptions.Options{Clock: clock})
 	token := h.signIn("ann")
 	c, other := h.connect(), h.connect()
 	for _, d := range []*client{c, other} {
@@ -209,7 +210,9 @@ func TestSignOutIsNoAuthError(t *testing.T) {
 		d.until("the result", func() bool { return d.values[0] == `"ann"` && d.version.Identity == 1 })
 	}
 	c.act(0, "auth:signOut", `{}`)
-	other.expect("AuthError 1 false", `T 1.1 0="nobody"`) // the version stays
+	other.expect("AuthError 1 false")
+	clock.advance(3 * time.Second)
+	other.expect(`T 1.1 0="nobody"`) // the version stays
 	c.quiet()
 	close(h.app.gate("signOut").open)
 	c.expect(`A 0 "out"`, `T 1.1 0="nobody"`)
@@ -245,22 +248,69 @@ func TestRevocationDuringAnAction(t *testing.T) {
 		c.expect(`M 1 "nobody"`)
 		if patient {
 			close(h.app.gate(name).open)
-			c.expect(`A 0 "`+name+`"`, "AuthError 1 false", `T 1.1 0="nobody"`)
+			c.expect(`A 0 "`+name+`"`, "AuthError 1 false")
+			c.quiet()
+			clock.advance(3 * time.Second)
+			c.expect(`T 1.1 0="nobody"`)
 			continue
 		}
 		clock.advance(6 * time.Second)
-		c.expect("AuthError 1 false", `T 1.1 0="nobody"`)
+		c.expect("AuthError 1 false")
+		c.quiet()
+		clock.advance(3 * time.Second)
+		c.expect(`T 1.1 0="nobody"`)
 		close(h.app.gate(name).open)
 		c.expect(`A 0 "` + name + `"`)
 		c.quiet()
 	}
 }
 
+// A session that ends while the client waits for its new token to be confirmed, which makes it deaf for an AuthError of the kind
+// that ends are told by: the token is confirmed by itself, the end told, and the queries change only when the client has had time
+// to leave, or comes back with another token.
+func TestRevocationDuringAnAuthenticate(t *testing.T) {
+	t.Parallel()
+	clock := newClock()
+	h := setup(t, subscriptions.Options{Clock: clock})
+	token := h.signIn("ann")
+	c := h.connect()
+	c.authenticate(token + "/4000000000")
+	c.watch(0, "users:me", `{}`)
+	c.until("the result", func() bool { return c.values[0] == `"ann"` && c.version.Identity == 1 })
+	// A query that takes its time keeps the Transition that would confirm the token.
+	c.watch(1, "notes:gated", `{"room":"slow"}`)
+	waitFor(t, "the query", h.app.gate("slow").entered)
+	c.authenticate(token + "/4000000001")
+	c.quiet() // by now it has been read
+	h.endSession(token)
+	close(h.app.gate("slow").open)
+	c.expect("T 2.1 1=0", "T 2.2", "AuthError 2 false")
+	c.quiet()
+
+	// Its next token is refused, since the session is over; the error is of the kind that it listens to.
+	c.authenticate(token + "/4000000002")
+	c.expect("AuthError 2 true", `T 2.2 0="nobody"`)
+
+	// Somebody else's is not, and nobody has been seen on the way.
+	second := h.signIn("bob")
+	d := h.connect()
+	d.authenticate(second)
+	d.watch(0, "users:me", `{}`)
+	d.until("the result", func() bool { return d.values[0] == `"bob"` && d.version.Identity == 1 })
+	h.endSession(second)
+	d.expect("AuthError 1 false")
+	d.authenticate(h.signIn("cy"))
+	d.expect(`T 1.2 0="cy"`)
+	clock.advance(3 * time.Second)
+	d.quiet()
+}
+
 // A sign-in that replaces the session of the socket's token is answered first; then an AuthError makes the client present
 // the new one.
 func TestReplacedSession(t *testing.T) {
 	t.Parallel()
-	h := setup(t, subscriptions.Options{})
+	clock := newClock()
+	h := setup(t, subscriptions.Options{Clock: clock})
 	token := h.signIn("ann")
 	c, other := h.connect(), h.connect()
 	for _, d := range []*client{c, other} {
@@ -283,7 +333,9 @@ func TestReplacedSession(t *testing.T) {
 	}
 	c.mutate(1, "notes:add", `{"room":"r","text":"x"}`)
 	c.expect(`M 1 "bob"`)
-	other.expect("AuthError 1 false", `T 1.1 0="nobody"`)
+	other.expect("AuthError 1 false")
+	clock.advance(3 * time.Second)
+	other.expect(`T 1.1 0="nobody"`)
 
 	// Without a token there is nothing to present: no AuthError.
 	d := h.connect()
@@ -312,19 +364,24 @@ func TestTokenExpiry(t *testing.T) {
 	clock.advance(30 * time.Second)
 	c.mutate(0, "notes:add", `{"room":"r","text":"x"}`)
 	c.done(0)
-	clock.advance(31 * time.Second)
-	var got []string
-	for len(got) < 2 {
-		m, err := c.receive()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if s := describe(m); s != "Ping" && s != "T 1.2" {
-			got = append(got, s)
+	next := func() string {
+		for {
+			m, err := c.receive()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s := describe(m); s != "Ping" && s != "T 1.2" {
+				return s
+			}
 		}
 	}
-	if fmt.Sprint(got) != `[AuthError 2 false T 1.2 0="nobody"]` {
-		t.Errorf("got %v", got)
+	clock.advance(31 * time.Second)
+	if got := next(); got != "AuthError 2 false" {
+		t.Errorf("got %s", got)
+	}
+	clock.advance(3 * time.Second)
+	if got := next(); got != `T 1.2 0="nobody"` {
+		t.Errorf("got %s", got)
 	}
 	c.authenticate(token)
 	c.until("the new token", func() bool { return c.values[0] == `"ann"` && c.version.Identity == 3 })

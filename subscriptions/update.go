@@ -38,7 +38,7 @@ func (s *socket) wake() {
 // changes meanwhile is seen when it has left, all at once and at its newest. So a client that reads slowly gets fewer
 // Transitions, not older ones, and no queue of them grows.
 func (s *socket) wakeLocked() {
-	if s.ended || s.updating || s.inFlight || s.deferred != nil {
+	if s.ended || s.updating || s.inFlight || s.parting != nil {
 		return
 	}
 	if at, ok := s.pick(); !ok || !s.due(at) {
@@ -89,7 +89,7 @@ func (s *socket) update() {
 	for {
 		s.mu.Lock()
 		at, ok := s.pick()
-		if s.ended || s.inFlight || s.deferred != nil || !ok || !s.due(at) {
+		if s.ended || s.inFlight || s.parting != nil || !ok || !s.due(at) {
 			s.updating = false
 			s.retireIfIdle()
 			s.mu.Unlock()

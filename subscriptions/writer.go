@@ -138,7 +138,7 @@ func (s *socket) endLocked(code int, reason string) {
 	if code == websocket.CloseAbnormalClosure {
 		s.out = nil
 	}
-	for _, stop := range []func() bool{s.stopPinger, s.stopHold, s.stopExpiry, s.stopDeferred} {
+	for _, stop := range []func() bool{s.stopPinger, s.stopHold, s.stopExpiry, s.stopParting} {
 		if stop != nil {
 			stop()
 		}

@@ -23,8 +23,7 @@ describe("ConvexAuthProvider on a page from elsewhere", { timeout: 8 * patience 
     await person.signUp(ada);
     await person.signedIn(ada);
     await person.line("Visits", "Ada: at signUp");
-    await until("the first renewal", () => person.refreshes.length === 1);
-    await until("the next token", async () => !person.refreshes.includes(await person.stored("RefreshToken")));
+    await person.renewed(1);
     await person.page.reload();
     await person.signedIn(ada);
     await person.signOut();

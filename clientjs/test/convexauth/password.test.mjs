@@ -4,7 +4,6 @@ import { describe, it } from "node:test";
 import { screenshot } from "../browser/chromium.mjs";
 import { patience } from "../browser/program.mjs";
 import { ada, grace } from "./people.mjs";
-import { until } from "./person.mjs";
 import { stage } from "./stage.mjs";
 
 const refused = /CONVEX A\(auth:signIn\)/;
@@ -60,9 +59,7 @@ describe("ConvexAuthProvider and the password module", { timeout: 8 * patience }
       assert.ok(["unauthenticated/unauthenticated/Ada", "authenticated/authenticated/Ada"].includes(state), shown.join(", "));
     }
     // The package renews the tokens as soon as they are confirmed.
-    await until("the first renewal", () => person.refreshes.length === 1);
-    const [used] = person.refreshes;
-    await until("the next token", async () => (await person.stored("RefreshToken")) !== used);
+    await person.renewed(1);
     await watcher.signedOut();
   });
 
@@ -89,15 +86,15 @@ describe("ConvexAuthProvider and the password module", { timeout: 8 * patience }
     const person = await set.arrive();
     await person.signIn(ada);
     await person.signedIn(ada);
-    await until("the first renewal", () => person.refreshes.length === 1);
-    for (let loads = 2; loads <= 4; loads++) {
-      await until("a token that is not used", async () => !person.refreshes.includes(await person.stored("RefreshToken")));
+    for (let loads = 1; loads <= 3; loads++) {
+      await person.renewed(loads);
       await person.page.reload();
       await person.signedIn(ada);
       const shown = await person.shown();
       assert.ok(shown.every((state) => !state.startsWith("unauthenticated")), shown.join(", "));
-      await until("a renewal", () => person.refreshes.length === loads);
     }
+    await person.renewed(4);
+    assert.equal(person.refreshes.length, 4, "one renewal for each load");
     assert.equal(new Set(person.refreshes).size, 4, "a refresh token was used twice");
     assert.deepEqual(await person.lines("Visits"), ["Ada: at signUp", "Ada: at signIn"], "reloading is no sign-in");
   });
@@ -106,9 +103,7 @@ describe("ConvexAuthProvider and the password module", { timeout: 8 * patience }
     const person = await set.arrive();
     await person.signIn(ada);
     await person.signedIn(ada);
-    await until("a token that is not used", async () => {
-      return person.refreshes.length === 1 && !person.refreshes.includes(await person.stored("RefreshToken"));
-    });
+    await person.renewed(1);
     const [token, refreshToken] = [await person.stored("JWT"), await person.stored("RefreshToken")];
     assert.equal((await set.server.call("query", "users:me", {}, token)).value.nickname, "Ada");
     await person.forget();
@@ -152,6 +147,7 @@ describe("ConvexAuthProvider and the password module", { timeout: 8 * patience }
     const person = await set.arrive();
     await person.signIn(ada);
     await person.signedIn(ada);
+    await person.renewed(1);
     await person.forget();
     await set.server.stop("SIGKILL");
     await person.page.getByRole("textbox", { name: "Note" }).fill("in the dark");

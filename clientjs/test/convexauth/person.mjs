@@ -151,8 +151,16 @@ export class Person {
     }
   }
 
-  signedIn({ nickname }) {
-    return this.state("authenticated", nickname);
+  /** Waits until somebody is signed in and sees what is for them alone. */
+  async signedIn({ nickname }) {
+    await this.state("authenticated", nickname);
+    await this.page.locator("#enrolments").waitFor({ state: "attached" });
+  }
+
+  /** Waits until the tokens have been renewed so many times, and the page has the answer. */
+  async renewed(times) {
+    await until(`${times} renewals`, () => this.refreshes.length >= times);
+    await until("the newest token", async () => !this.refreshes.includes((await this.stored("RefreshToken")) ?? this.refreshes[0]));
   }
 
   signedOut() {

@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { patience } from "../browser/program.mjs";
 import { ada, grace, nadia } from "./people.mjs";
-import { until } from "./person.mjs";
 import { stage } from "./stage.mjs";
 
 describe("sessions under ConvexAuthProvider", { timeout: 8 * patience }, () => {
@@ -28,6 +27,19 @@ describe("sessions under ConvexAuthProvider", { timeout: 8 * patience }, () => {
     await phone.signedOut();
   });
 
+  it("end as well while the page is still agreeing with the server on its tokens", async () => {
+    const person = await set.arrive();
+    await person.signedOut();
+    for (let round = 0; round < 8; round++) {
+      await person.signIn(ada);
+      await person.state("authenticated", "Ada"); // and not later: the first renewal is under way
+      await set.server.operator("revoke", ada.email);
+      await person.signedOut();
+      const shown = await person.shown();
+      assert.ok(!shown.includes("authenticated/authenticated/nobody") && !shown.includes("no page", 1), shown.join(", "));
+    }
+  });
+
   it("end when their user is deleted", async () => {
     const person = await set.arrive();
     await person.signUp(grace);
@@ -43,7 +55,7 @@ describe("sessions under ConvexAuthProvider", { timeout: 8 * patience }, () => {
     const person = await set.arrive();
     await person.signIn(ada);
     await person.signedIn(ada);
-    await until("the first renewal", () => person.refreshes.length === 1);
+    await person.renewed(1);
     await person.page.locator("#me", { hasText: "student" }).waitFor();
     await person.forget();
     await set.server.operator("promote", ada.email);
@@ -63,9 +75,8 @@ describe("sessions under ConvexAuthProvider", { timeout: 8 * patience }, () => {
     });
     await person.signIn(ada);
     await person.signedIn(ada);
-    await until("the second attempt", () => person.refreshes.length === 2);
+    await person.renewed(2);
     assert.equal(person.refreshes[0], person.refreshes[1], "the package sends the same token again");
-    await until("another token", async () => !person.refreshes.includes(await person.stored("RefreshToken")));
     person.expectProblems(/ERR_CONNECTION_RESET/);
     await person.page.reload();
     await person.signedIn(ada);
