@@ -237,7 +237,27 @@ func TestForgetting(t *testing.T) {
 	}
 	a.expect("200 duplicate", "msg_1", created)
 	a.clock.advance(2 * time.Minute)
+	jobs := func() (n int) {
+		t.Helper()
+		err := a.db.View(t.Context(), func(r *engine.ReadTx) error {
+			all, err := engine.Jobs(a.db.Schema()).All(r).Collect()
+			for _, j := range all {
+				if j.Value.Function == webhook.FnPrune {
+					n++
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := jobs()
 	first := prune()
+	if jobs() == before {
+		t.Error("no job goes on")
+	}
 	if first > webhook.MaxPruned {
 		t.Errorf("%d are forgotten in one transaction", first)
 	}
