@@ -110,8 +110,9 @@ const (
 type attachKey struct{}
 
 // New gives a schema its sign-in: the actions auth:signIn and auth:signOut, the queries auth:isAuthenticated, auth:sessions and
-// auth:accounts, the mutations auth:revokeSession, auth:revokeOtherSessions and auth:unlink, and the collections authAccounts, authSessions, authRefreshTokens and authKeys. users is the application's own collection, whose
-// struct embeds UserFields. It is called once a schema; what is wrong is reported by engine.Open.
+// auth:accounts, the mutations auth:revokeSession, auth:revokeOtherSessions and auth:unlink, and the collections authAccounts,
+// authSessions, authRefreshTokens and authKeys, beside those of its modules, authCodes for instance. users is the application's
+// own collection, whose struct embeds UserFields. It is called once a schema; what is wrong is reported by engine.Open.
 func New[T any, P userPtr[T]](s *engine.Schema, users *engine.Collection[T], o Options) *Auth {
 	a := &Auth{
 		schema: s, options: o.withDefaults(), modules: map[string]Module{}, hosts: map[string]*Host{},

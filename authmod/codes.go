@@ -100,8 +100,9 @@ type CodeDoc struct {
 	User string `json:"user,omitempty"`
 	// Deliver says that there is somebody to send to. Where there is nobody all else is done just the same.
 	Deliver bool `json:"deliver"`
-	// Notice is a message without a code.
-	Notice bool `json:"notice,omitempty"`
+	// Notice is a message without a code, InPlaceOf what the code would be for that others get in its place.
+	Notice    bool   `json:"notice,omitempty"`
+	InPlaceOf string `json:"inPlaceOf,omitempty"`
 	// NewUser, Params and State are the request's.
 	NewUser json.RawMessage `json:"newUser,omitempty"`
 	Params  json.RawMessage `json:"params,omitempty"`
@@ -125,8 +126,10 @@ type CodeRequest struct {
 	// Deliver is false where nobody is to get the message, since there is no account for instance: the same is done as for all
 	// others, so that nobody can tell, but nothing is sent and no code is good.
 	Deliver bool
-	// Notice sends a message without a code.
-	Notice bool
+	// Notice sends a message without a code. InPlaceOf is the purpose of the code that somebody else would get in its place, if
+	// so: wrong codes for that are counted here then, so that they take as long.
+	Notice    bool
+	InPlaceOf string
 	// User is whose code it is, if there is a user already.
 	User string
 	// NewUser is what a user is going to be made of when the code is redeemed, and Params what triggers get then; Params go
@@ -214,7 +217,7 @@ func (c *Codes) Issue(tx *engine.Tx, r CodeRequest) error {
 	expires := now.Add(c.options.TTL).UTC()
 	id, err := c.store.docs.Insert(tx, CodeDoc{
 		Provider: c.host.provider, Purpose: r.Purpose, To: r.To, User: r.User, Deliver: r.Deliver, Notice: r.Notice,
-		NewUser: r.NewUser.doc, Params: r.Params, State: r.State, Key: r.Key, Expires: expires, Gone: expires.Add(r.Keep),
+		InPlaceOf: r.InPlaceOf, NewUser: r.NewUser.doc, Params: r.Params, State: r.State, Key: r.Key, Expires: expires, Gone: expires.Add(r.Keep),
 	})
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -94,16 +95,25 @@ func (s *codeStore) checkCode(tx *engine.Tx, in checkArgs) (*engine.Doc[CodeDoc]
 			return d, nil
 		}
 	}
-	for _, d := range docs {
-		if !tx.Now().Before(d.Value.Expires) || d.Value.Notice {
-			continue
+	// Where no code was sent too: it is to take as long.
+	docs = unexpired(docs, func(v CodeDoc) bool { return !v.Notice }, tx.Now())
+	if len(docs) == 0 {
+		if docs, err = s.byAddress.Eq(tx, in.Provider, in.To).Collect(); err != nil {
+			return nil, err
 		}
-		// Where nothing was sent too: it is to take as long.
+		docs = unexpired(docs, func(v CodeDoc) bool { return v.Notice && v.InPlaceOf == in.Purpose }, tx.Now())
+	}
+	for _, d := range docs {
 		if err := s.docs.Patch(tx, d.ID, func(v *CodeDoc) error { v.Tries++; return nil }); err != nil {
 			return nil, err
 		}
 	}
 	return nil, nil
+}
+
+// unexpired are those of documents that have not expired, of a kind.
+func unexpired(docs []*engine.Doc[CodeDoc], kind func(CodeDoc) bool, now time.Time) []*engine.Doc[CodeDoc] {
+	return slices.DeleteFunc(docs, func(d *engine.Doc[CodeDoc]) bool { return !now.Before(d.Value.Expires) || !kind(d.Value) })
 }
 
 // drawCode stores the hashes of a code that is about to be sent, and returns the message without it; nil where it is not wanted

@@ -45,8 +45,8 @@
 // once, and whoever proves the same password goes on with its session. This holds for a day, for modules that ask
 // [Attempt.Resent]; the password module does.
 //
-// Passwords, refresh tokens and access tokens are neither stored nor logged; refresh tokens are kept as hashes, passwords as
-// their module hashes them.
+// Passwords, one-time codes, refresh tokens and access tokens are neither stored nor logged; refresh tokens and codes are kept as
+// hashes, passwords as their module hashes them.
 //
 // # Tokens
 //

@@ -2,6 +2,7 @@ package authmod
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/mimosadb/mimosa/engine"
 )
@@ -76,9 +77,10 @@ func (h *Host) RevokeSessions(tx *engine.Tx, user string) error {
 }
 
 // Rehearse runs the creation of a user, its triggers included, and undoes it, to answer as the creation would where there is to
-// be none: the error is that of validation or of a trigger. One of code already_exists is left out, since it would tell of the
-// user who is there.
-func (h *Host) Rehearse(tx *engine.Tx, c Completion, flow string) error {
+// be none: the error is that of validation or of a trigger. One of code already_exists is left out if it is about the address,
+// by an issue at the path email, or does not say what it is about, since it would tell of the user who is there. unproved is an
+// account of that address, or nil, that would be discarded before: its user is not in the way.
+func (h *Host) Rehearse(tx *engine.Tx, c Completion, flow string, unproved *engine.Doc[Account]) error {
 	a := h.auth
 	before := SignIn(tx)
 	tx.SetLocal(infoKey{}, &SignInInfo{
@@ -86,15 +88,30 @@ func (h *Host) Rehearse(tx *engine.Tx, c Completion, flow string) error {
 	})
 	defer tx.SetLocal(infoKey{}, before)
 	err := tx.Nested(func(tx *engine.Tx) error {
+		if unproved != nil {
+			if err := h.Discard(tx, unproved); err != nil {
+				return err
+			}
+		}
 		if _, err := a.users.insert(tx, c.User.doc, ""); err != nil {
 			return err
 		}
 		return errRehearsed
 	})
-	if errors.Is(err, errRehearsed) || errors.Is(err, engine.ErrAlreadyExists) {
+	if errors.Is(err, errRehearsed) || ofAddress(err) {
 		return nil
 	}
 	return err
+}
+
+// ofAddress says whether an error may be that the address is somebody's. That something else is, such as a nickname, says
+// nothing about the address, and is said whosever the address is.
+func ofAddress(err error) bool {
+	var e *engine.Error
+	if !errors.Is(err, engine.ErrAlreadyExists) || !errors.As(err, &e) {
+		return false
+	}
+	return len(e.Issues) == 0 || slices.ContainsFunc(e.Issues, func(i engine.Issue) bool { return i.Path == "email" })
 }
 
 var errRehearsed = errors.New("authmod: rehearsed")

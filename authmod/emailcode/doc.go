@@ -19,8 +19,8 @@
 // Parameters beside email are held against Options.Profile in the first step, and kept with the code until it is redeemed: they
 // reach triggers, typed, in the transaction that makes the user. A client that does not know yet whether somebody is new passes
 // email alone. If they are, and the profile asks for more, the second step answers with code invalid and the issues of the
-// missing parameters; the code is as good as before, and the client calls again with code and parameters. So the person hears
-// that they are new when they have proved who they are, and nobody else does.
+// missing parameters, or what else the profile refuses with; the code is as good as before, and the client calls again with code
+// and parameters. So the person hears that they are new when they have proved who they are, and nobody else does.
 //
 // # Adding an address
 //
@@ -51,5 +51,6 @@
 // # What is not promised
 //
 // That a message arrives. An answer that is lost when a code is redeemed leaves it used up: the person asks for another one.
-// The address as such is no secret: whoever knows it can have five messages an hour sent there.
+// The address as such is no secret: whoever knows it can have five messages an hour sent there, so that its owner cannot ask for
+// another one; the codes in them are good for the owner, but with SameDevice.
 package emailcode

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,6 +119,42 @@ func TestRestOfTheFormLater(t *testing.T) {
 }
 
 // However many try at once, by code and by link, one of them gets in.
+// What a profile refuses altogether, such as anybody new, it refuses to those who are new, when they have proved their address.
+// Whoever has an account signs in.
+func TestSignUpsAreClosed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var closed atomic.Bool
+		type form struct {
+			Nickname string `json:"nickname,omitempty"`
+		}
+		a := setup(t, func(o *emailcode.Options, _ *authmod.Options) {
+			o.Profile = authmod.NewProfile(func(form) (User, error) {
+				if closed.Load() {
+					return User{}, engine.Errorf(engine.CodeForbidden, "there are no places left")
+				}
+				return User{Nickname: "Ada"}, nil
+			})
+		})
+		a.device().in("ada@example.com", nil)
+		closed.Store(true)
+		known := a.device()
+		if err := known.enter(known.ask(params{"email": "ada@example.com"})); err != nil {
+			t.Errorf("somebody known: %v", err)
+		}
+		d := a.device()
+		m := d.ask(params{"email": "bob@example.com"})
+		for _, err := range []*engine.Error{d.enter(m), d.open(m)} {
+			if err == nil || err.Code != engine.CodeForbidden || d.user() != "" {
+				t.Errorf("somebody new: %v", err)
+			}
+		}
+		closed.Store(false)
+		if err := d.enter(m); err != nil {
+			t.Errorf("with the same code, later: %v", err)
+		}
+	})
+}
+
 func TestOneRedemptionHoweverManyTry(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a := setup(t)

@@ -132,7 +132,7 @@ func (m *module) begin(a *authmod.Attempt, purpose, email string, issues []engin
 // somebody who has an account. There is no document then.
 func (m *module) newUser(a *authmod.Attempt) (authmod.NewUser, []engine.Issue, error) {
 	user, issues, err := m.sheet.Check(a)
-	if err != nil || len(issues) == 0 {
+	if err == nil && len(issues) == 0 || fault(err) {
 		return user, nil, err
 	}
 	var params map[string]json.RawMessage
@@ -142,7 +142,13 @@ func (m *module) newUser(a *authmod.Attempt) (authmod.NewUser, []engine.Issue, e
 	if _, given := params["email"]; given && len(params) == 1 {
 		return authmod.NewUser{}, nil, nil
 	}
-	return authmod.NewUser{}, issues, nil
+	return authmod.NewUser{}, issues, err
+}
+
+// fault says whether an error of a profile is no refusal of what a form says.
+func fault(err error) bool {
+	var e *engine.Error
+	return err != nil && !errors.As(err, &e)
 }
 
 func (m *module) stateOf(a *authmod.Attempt) (json.RawMessage, error) {
@@ -188,18 +194,21 @@ func (m *module) complete(a *authmod.Attempt, d *engine.Doc[authmod.CodeDoc]) (a
 		User: authmod.NewUserOf(d.Value.NewUser), Params: d.Value.Params,
 	}
 	var missing []engine.Issue
+	var refused error
 	switch {
 	case d.Value.Purpose == PurposeLink:
 		c.Mode = authmod.Link
 	case len(d.Value.NewUser) == 0: // what the form did not say then it may say now
 		a.SetParam("email", d.Value.To)
-		if c.User, missing, err = m.sheet.Check(a); err != nil {
-			return authmod.Answer{}, err
+		if c.User, missing, refused = m.sheet.Check(a); fault(refused) {
+			return authmod.Answer{}, refused
 		}
 		c.Params = a.Params()
 	}
 	out, err := a.Complete(c)
-	switch {
+	switch { // what the profile has against them concerns nobody who has an account
+	case errors.Is(err, authmod.ErrNoUser) && refused != nil:
+		return authmod.Answer{}, refused
 	case errors.Is(err, authmod.ErrNoUser) && len(missing) > 0:
 		return authmod.Answer{}, authmod.Invalid(missing...)
 	case errors.Is(err, authmod.ErrAccountExists):

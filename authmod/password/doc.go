@@ -42,8 +42,8 @@
 //
 // With Options.Verify, signUp makes user and account, so OnCreate runs, and signs nobody in: the answer is always {started:
 // true}, after the same work, whether the address is free or not. What would refuse a new user, the profile or a trigger,
-// refuses in any case. email-verification signs in, and marks account and user as verified. A sign-in with the right password
-// to an account that is not verified sends another code and answers {started: true} too.
+// refuses in any case, be it that a nickname is taken. email-verification signs in, and marks account and user as verified. A
+// sign-in with the right password to an account that is not verified sends another code and answers {started: true} too.
 //
 // Anybody may sign up with the address of anybody, before its owner or after. So password and form wait with the code that was
 // sent for them, and the code that comes back decides which hold: if they are others than those of the first sign-up, its user
@@ -57,7 +57,8 @@
 // sets one by reset.
 //
 // Accounts from before Verify was set are as good as they were. They are verified at the next sign-in, and nobody replaces
-// them.
+// them. Where the password that comes with the code is not the account's, it is somebody else who had signed up: their password,
+// sessions and other accounts go.
 //
 // # Users from elsewhere
 //
@@ -75,12 +76,13 @@
 // # What is not promised
 //
 // Without Verify, that an address has an account can be found out by signing up with it. With it, an application whose users
-// have a unique index on their address may still tell by what its triggers say. Whoever knows an address can keep its owner
-// from signing in, for as long as they keep failing to: the alternative, no limit, is worse.
+// have a unique index on their address, or a trigger that looks whether it is taken, may still tell. Whoever knows an address can
+// keep its owner from signing in, for as long as they keep failing to, and from having messages sent, by having five an hour sent:
+// the alternative, no limit, is worse.
 //
 // A code out of a mail that came without one's doing, typed in without the password that one chose, gives the account to who
-// signed up: nothing tells that from a sign-up of one's own. Users of sign-ups that nobody has verified stay until somebody
-// signs up with the address again; an application that minds deletes them.
+// signed up: nothing tells that from a sign-up of one's own. Users of sign-ups that nobody has verified stay until the code
+// of another sign-up with the address comes back; an application that minds deletes them.
 //
 // A hash from elsewhere takes as long to verify as its parameters say. Until its owner has signed in, the time of an answer may
 // tell that there is an account.

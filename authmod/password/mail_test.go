@@ -97,6 +97,15 @@ func newClub(t *testing.T, change ...func(*password.Options, *authmod.Options, *
 		if d.Value.Nick == "refused" {
 			return engine.Errorf("no_such_course", "refused")
 		}
+		if d.Value.Nick == "unique" {
+			n, err := a.members.All(tx).Filter(func(o *engine.Doc[Member]) bool { return o.Value.Nick == "unique" }).Count()
+			if err == nil && n > 1 {
+				err = engine.Errorf(engine.CodeAlreadyExists, "taken").WithIssues(engine.Issue{Path: "nick", Rule: "unique"})
+			}
+			if err != nil {
+				return err
+			}
+		}
 		if in.Provider == "password" {
 			p, err := authmod.Params[Form](tx)
 			if err != nil || p.Nick != d.Value.Nick {

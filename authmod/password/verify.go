@@ -205,13 +205,18 @@ func (m *module) joinSignUp(tx *engine.Tx, c *authmod.Completion, s step) error 
 		return err
 	}
 	// There is somebody already, or is going to be: a temporary user becomes who has proved the address, not before.
-	if err := m.host.Rehearse(tx, *c, "signUp"); err != nil {
+	var unproved *engine.Doc[authmod.Account]
+	if !free && parseSecret(account.Value.Secret).unproved() {
+		unproved = account
+	}
+	if err := m.host.Rehearse(tx, *c, "signUp", unproved); err != nil {
 		return err
 	}
 	c.Mode = authmod.Wait
-	if !free && !parseSecret(account.Value.Secret).unproved() {
+	if !free && unproved == nil {
 		return m.codes.Issue(tx, authmod.CodeRequest{
-			Purpose: authmod.PurposeExists, To: c.AccountID, Deliver: true, Notice: true, Params: c.Params, Key: s.Key,
+			Purpose: authmod.PurposeExists, To: c.AccountID, Deliver: true, Notice: true, InPlaceOf: authmod.PurposeVerify,
+			Params: c.Params, Key: s.Key,
 		})
 	}
 	_, err = m.issue(tx, request, waiting{Hash: s.Hash, SignUp: s.SignUp})
@@ -342,7 +347,11 @@ func (m *module) joinProve(tx *engine.Tx, c *authmod.Completion, s step) error {
 		if w.SignUp != "" || account.Value.VerifiedEmail != "" {
 			return errCode
 		}
-		c.Secret = "" // signed up before verification was asked for
+		// Signed up before verification was asked for, and by somebody else, where the owner has another password in mind.
+		if s.Brought == broughtWrong {
+			return m.host.TakeOver(tx, account, c.AccountID)
+		}
+		c.Secret = ""
 		return nil
 	case parseSecret(account.Value.Secret).signUp == w.SignUp:
 		return m.host.TakeOver(tx, account, c.AccountID)

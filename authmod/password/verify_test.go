@@ -82,6 +82,7 @@ func TestSignUpTellsNothing(t *testing.T) {
 		"right":             form(),
 		"short":             form("password", "short", "nick", "B"),
 		"trigger refuses":   form("nick", "refused"),
+		"nick is taken":     form("nick", "unique"),
 		"unknown parameter": form("role", "admin"),
 	} {
 		want := ""
@@ -92,6 +93,7 @@ func TestSignUpTellsNothing(t *testing.T) {
 						o.Modules = append(o.Modules, &anonymousLike{})
 					})
 					a.phone().wants("unauthenticated", "signIn", "email", "eve@example.com", "password", his) // which makes the decoy
+					a.phone().wants(started, "signUp", "email", "other@example.com", "password", hers, "nick", "unique")
 					prepare[state](a)
 					pass(time.Hour)
 					members, _ := a.all()
@@ -104,8 +106,10 @@ func TestSignUpTellsNothing(t *testing.T) {
 						answer = p.raw
 					}
 					after := a.db.Metrics()
-					got := fmt.Sprintf("%s commits=%d jobs=%d hashes=%d verifications=%d mails=%d", answer, after.Commits-before.Commits,
-						after.Jobs.Succeeded-before.Jobs.Succeeded, a.crypto.hashed.Load()-hashed, a.crypto.verified.Load()-verified, len(a.sent())-mails)
+					wrong := a.phone().call("password", "email-verification", "email", ada, "code", "00000000", "password", his)
+					got := fmt.Sprintf("%s commits=%d jobs=%d hashes=%d verifications=%d mails=%d, a wrong code: %s commits=%d", answer,
+						after.Commits-before.Commits, after.Jobs.Succeeded-before.Jobs.Succeeded, a.crypto.hashed.Load()-hashed,
+						a.crypto.verified.Load()-verified, len(a.sent())-mails, encoded(t, wrong), a.db.Metrics().Commits-after.Commits)
 					if want == "" {
 						want = got
 					}
@@ -153,6 +157,25 @@ func TestSignUpAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The user of a sign-up that waits for its code has no claim to anything: who signs up again, with another password even, may
+// have what that one has.
+func TestSignUpAgainWithWhatIsUnique(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		a := newClub(t)
+		a.phone().wants(started, "signUp", "email", ada, "password", his, "nick", "unique")
+		a.phone().wants("already_exists", "signUp", "email", "bob@example.com", "password", hers, "nick", "unique")
+		if got := a.events(); got != "created unique by signUp" {
+			t.Errorf("after a sign-up that was refused: %s", got)
+		}
+		a.phone().wants(started, "signUp", "email", ada, "password", hers, "nick", "unique")
+		p := a.phone()
+		p.wants("tokens", "email-verification", "email", ada, "code", a.code(authmod.PurposeVerify), "password", hers)
+		if got := a.events(); got != "created unique by signUp; deleted unique; created unique, verified, by email-verification" {
+			t.Errorf("in the end: %s", got)
+		}
+	})
 }
 
 // With another form, the one whose code comes back holds, and the user of the other goes, triggers and all.
@@ -280,6 +303,48 @@ func TestAccountsFromBefore(t *testing.T) {
 		if members, _ := a.all(); len(members) != 1 || members[0].Nick != "Ada" || !members[0].EmailVerified {
 			t.Errorf("%+v", members)
 		}
+	})
+}
+
+// Somebody may have signed up with another's address before verification was asked for, too. When the owner comes, and brings the
+// password that they chose themselves, that of the account opens nothing any more, and whoever was signed in is not.
+func TestAccountOfSomebodyElseFromBefore(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		shared := newShared()
+		on := func(verify bool) func(*password.Options, *authmod.Options, *engine.Options) {
+			return func(o *password.Options, _ *authmod.Options, eo *engine.Options) {
+				o.Verify, eo.Store = verify, shared.Open()
+			}
+		}
+		a := newClub(t, on(false))
+		attacker := a.phone()
+		attacker.wants("tokens", "signUp", "email", ada, "password", his, "nick", "Eve")
+		if err := a.db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		a = newClub(t, on(true))
+		principal, err := a.auth.Principal(attacker.token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if attacker.club, attacker.principal = a, principal; attacker.me() != "Eve" {
+			t.Fatal("the attacker's session has not survived")
+		}
+
+		a.phone().wants(started, "signUp", "email", ada, "password", hers, "nick", "Ada")
+		a.phone().wants(started, "signIn", "email", ada, "password", his) // which has a code sent to the owner
+		owner := a.phone()
+		owner.wants("tokens", "email-verification", "email", ada, "code", a.code(authmod.PurposeVerify), "password", hers)
+		a.phone().wants("unauthenticated", "signIn", "email", ada, "password", his)
+		if attacker.me() != "" {
+			t.Error("the attacker is signed in still")
+		}
+		if owner.me() != "Eve" {
+			t.Errorf("the owner is signed in as %q", owner.me())
+		}
+		owner.wants(started, "reset", "email", ada)
+		owner.wants("tokens", "reset-verification", "email", ada, "code", a.code(authmod.PurposeReset), "newPassword", hers)
+		owner.wants("tokens", "signIn", "email", ada, "password", hers)
 	})
 }
 
