@@ -94,6 +94,9 @@ func (m *module) create(a *authmod.Attempt, user authmod.NewUser, password strin
 	if err := free(); err != nil {
 		return authmod.Answer{}, err
 	}
+	if err := a.AllowFrom(m.made); err != nil {
+		return authmod.Answer{}, err
+	}
 	var hash string
 	err := m.hashes.run(a.Context(), func() (err error) {
 		if err = free(); err == nil {

@@ -33,6 +33,10 @@ type Options struct {
 	// times as many, since there is nothing to guess; a sign-up that is refused for any other reason does not count.
 	// Attempts under way at one address, whatever becomes of them, are bounded by authmod.MaxUnderWay.
 	MaxFailures int
+	// MaxSignUpsPerNetwork is how many sign-ups one network may make in an hour, each of which is a user and a hash: 300 by
+	// default, for a school on its first day, unlimited with -1. Beyond that clients get the code busy, with data {retryAfter:
+	// seconds}. Those with an address that is taken do not count, unless Verify is set. See authmod.NetworkOf.
+	MaxSignUpsPerNetwork int
 	// Send sends the codes of resets and of verifications. Without it the flows reset and reset-verification are refused.
 	Send authmod.Sender
 	// Verify has people prove their address by a code before they are signed in: at sign-up, and at sign-in as long as they have
@@ -50,6 +54,7 @@ const (
 	maxSlots         = 8
 	waitersPerSlot   = 256
 	defaultFailures  = 10
+	defaultSignUps   = 300
 	takenPerFailure  = 10 // sign-ups with a taken address for each sign-in that may fail
 
 	// patience is for how long a client waits for its turn to hash: a class that signs up all at once is done in less, and
@@ -69,6 +74,7 @@ type module struct {
 	hashes   *gate
 	failures *authmod.Limiter // of sign-ins, by address
 	taken    *authmod.Limiter // of sign-ups whose address was taken
+	made     *authmod.Limiter // of sign-ups, by network
 	decoy    decoy
 }
 
@@ -96,9 +102,13 @@ func (m *module) Attach(h *authmod.Host) {
 	if o.MaxFailures == 0 {
 		o.MaxFailures = defaultFailures
 	}
+	if o.MaxSignUpsPerNetwork == 0 {
+		o.MaxSignUpsPerNetwork = defaultSignUps
+	}
 	m.hashes = newGate(o.MaxConcurrentHashes, o.MaxConcurrentHashes*waitersPerSlot, patience)
 	m.failures = authmod.NewLimiter(o.MaxFailures, time.Hour)
 	m.taken = authmod.NewLimiter(o.MaxFailures*takenPerFailure, time.Hour)
+	m.made = authmod.NewLimiter(o.MaxSignUpsPerNetwork, time.Hour)
 	m.host, m.sheet = h, h.Profile(o.Profile)
 	switch {
 	case o.Send != nil:

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -308,6 +309,44 @@ func TestTakenAddressesAreLimited(t *testing.T) {
 		t.Errorf("%d hashes were made", n)
 	}
 	a.must("signIn", "ada@example.com", secret) // it does not lock the owner out
+}
+
+// One network does not fill the database with users, nor the queue with hashing. What made none does not count, and others go on.
+func TestSignUpsAreLimitedByNetwork(t *testing.T) {
+	t.Parallel()
+	for _, verify := range []bool{false, true} {
+		crypto := &counting{Crypto: cheap}
+		a := setup(t, password.Options{
+			Crypto: crypto, MaxSignUpsPerNetwork: 3, Verify: verify,
+			Send: func(context.Context, authmod.Message) error { return nil },
+		})
+		wants := func(code engine.Code, remote, email, pw string) {
+			t.Helper()
+			args := fmt.Sprintf(`{"provider":"password","params":{"flow":"signUp","email":%q,"password":%q}}`, email, pw)
+			_, err := a.db.RunAction(context.Background(), engine.Call{
+				Function: "auth:signIn", Args: []byte(args), Remote: netip.MustParseAddr(remote),
+			})
+			var e *engine.Error
+			if code == "" && err != nil || code != "" && (!errors.As(err, &e) || e.Code != code) {
+				t.Errorf("verify %v, %s from %s: %v, want code %q", verify, email, remote, err, code)
+			}
+		}
+		for i := range 3 {
+			wants("invalid", "2001:db8::1", "ada@example.com", "short")
+			wants("", fmt.Sprintf("2001:db8::%d", i), fmt.Sprintf("user%d@example.com", i), secret)
+			if !verify {
+				wants("already_exists", "2001:db8::1", fmt.Sprintf("user%d@example.com", i), secret)
+			}
+		}
+		wants("busy", "2001:db8::99", "ada@example.com", secret)
+		if n := crypto.hashed.Load(); n > 4 { // the decoy's too
+			t.Errorf("verify %v: %d hashes were made", verify, n)
+		}
+		wants("", "2001:db8:0:1::1", "ada@example.com", secret)
+		a.advance(20 * time.Minute)
+		wants("", "2001:db8::1", "bob@example.com", secret)
+		wants("busy", "2001:db8::1", "eve@example.com", secret)
+	}
 }
 
 // So many hash at a time, however many come.

@@ -101,6 +101,9 @@ func (m *module) Join(tx *engine.Tx, c *authmod.Completion) error {
 // signUpToVerify answers the same whatever there is of that address, after the same work: one hash and one verification, one
 // transaction and one message.
 func (m *module) signUpToVerify(a *authmod.Attempt, user authmod.NewUser, password string) (authmod.Answer, error) {
+	if err := a.AllowFrom(m.made); err != nil {
+		return authmod.Answer{}, err
+	}
 	if err := a.AllowSend(user.Email); err != nil {
 		return authmod.Answer{}, err
 	}
