@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mimosadb/mimosa/authmod"
@@ -173,28 +174,34 @@ func TestTakenAddressesCountForTheNetwork(t *testing.T) {
 // Guesses made all at once are not more than the limit and those that were verified at the same time.
 func TestParallelGuessesOfANetwork(t *testing.T) {
 	t.Parallel()
-	const failures, slots = 5, 2
-	var verified atomic.Int64
-	a := setup(t, perNetwork(failures), func(s *settings) {
-		s.password.MaxConcurrentHashes = slots
-		s.password.Crypto = countedCrypto{cheap, &verified}
+	synctest.Test(t, func(t *testing.T) {
+		const failures, slots = 5, 2
+		crypto := &heldCrypto{Argon2id: cheap, hold: make(chan struct{})}
+		a := setup(t, perNetwork(failures), func(s *settings) {
+			s.password.MaxConcurrentHashes = slots
+			s.password.Crypto = crypto
+		})
+		var all sync.WaitGroup
+		for i := range 150 {
+			all.Go(func() { a.from("192.0.2.1", signInArgs(fmt.Sprintf("user%d@example.com", i), secret)) })
+		}
+		synctest.Wait() // all have begun; some are being verified, the others wait for their turn
+		close(crypto.hold)
+		all.Wait()
+		if n := crypto.verified.Load(); n < failures || n > failures+slots-1 {
+			t.Errorf("%d guesses were verified", n)
+		}
 	})
-	var all sync.WaitGroup
-	for i := range 150 {
-		all.Go(func() { a.from("192.0.2.1", signInArgs(fmt.Sprintf("user%d@example.com", i), secret)) })
-	}
-	all.Wait()
-	if n := verified.Load(); n < failures || n > failures+slots-1 {
-		t.Errorf("%d guesses were verified", n)
-	}
 }
 
-type countedCrypto struct {
+type heldCrypto struct {
 	password.Argon2id
-	verified *atomic.Int64
+	hold     chan struct{}
+	verified atomic.Int64
 }
 
-func (c countedCrypto) Verify(hash, pw string) (bool, error) {
+func (c *heldCrypto) Verify(hash, pw string) (bool, error) {
+	<-c.hold
 	c.verified.Add(1)
 	return c.Argon2id.Verify(hash, pw)
 }
