@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"github.com/mimosadb/mimosa/authmod"
 	"github.com/mimosadb/mimosa/authmod/password"
 	"github.com/mimosadb/mimosa/engine"
 )
@@ -84,12 +87,29 @@ type tellTale struct {
 	params  map[string]string // of the call, without the address
 	before  []map[string]string
 	answer  string // what the answer begins with
+	anyRows bool   // how many rows are written may differ, in one commit
+}
+
+func repeated(n int, params map[string]string) (out []map[string]string) {
+	for range n {
+		out = append(out, params)
+	}
+	return out
+}
+
+// mailing are options with something to send mail with.
+func mailing(o password.Options) password.Options {
+	o.Send = func(context.Context, authmod.Message) error { return nil }
+	return o
 }
 
 // Of whom there is an account and of whom there is none is not told, neither by an answer nor by the work behind it.
 func TestNoTells(t *testing.T) {
 	t.Parallel()
 	wrong := map[string]string{"flow": "signIn", "password": "wrong " + secret}
+	reset := map[string]string{"flow": "reset"}
+	set := map[string]string{"flow": "reset-verification", "code": "no such code", "newPassword": "wrong " + secret}
+	signUp := map[string]string{"flow": "signUp", "password": "wrong " + secret}
 	for _, c := range []tellTale{
 		{name: "signIn", params: wrong, answer: `{"code":"unauthenticated"`},
 		{
@@ -104,6 +124,42 @@ func TestNoTells(t *testing.T) {
 			name: "signIn, malformed", params: map[string]string{"flow": "signIn", "password": strings.Repeat("x", 2000)},
 			answer: `{"code":"invalid"`,
 		},
+		{
+			name: "signIn, not verified", params: wrong, answer: `{"code":"unauthenticated"`,
+			options: mailing(password.Options{Verify: true}),
+		},
+		{
+			name: "reset", params: reset, answer: `{"started":true}`,
+			options: mailing(password.Options{}),
+		},
+		{
+			name: "reset, too often", params: reset, answer: `{"code":"busy","message":"too many attempts; try again later","data":{"retryAfter":720}`,
+			options: mailing(password.Options{}), before: repeated(5, reset),
+		},
+		{
+			name: "reset-verification, out of the blue", params: set, answer: `{"code":"invalid"`,
+			options: mailing(password.Options{}),
+		},
+		{
+			name: "reset-verification, wrong code", params: set, answer: `{"code":"invalid"`,
+			options: mailing(password.Options{}), before: []map[string]string{reset},
+		},
+		{
+			name: "reset-verification, code worn out", params: set, answer: `{"code":"invalid"`,
+			options: mailing(password.Options{}), before: append(repeated(1, reset), repeated(5, set)...),
+		},
+		{
+			name: "reset-verification, too often", params: set, answer: `{"code":"busy"`,
+			options: mailing(password.Options{}), before: repeated(20, set),
+		},
+		{
+			name: "signUp to verify", params: signUp, answer: `{"started":true}`, anyRows: true,
+			options: mailing(password.Options{Verify: true}),
+		},
+		{
+			name: "signUp to verify, too often", params: signUp, answer: `{"code":"busy"`,
+			options: mailing(password.Options{Verify: true}), before: repeated(5, signUp),
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -115,14 +171,33 @@ func TestNoTells(t *testing.T) {
 func compareTells(t *testing.T, c tellTale) {
 	crypto := &counting{Crypto: cheap}
 	c.options.Crypto = crypto
+	var codes sync.Map // by address
+	if c.options.Send != nil {
+		c.options.Send = func(_ context.Context, m authmod.Message) error {
+			codes.Store(m.To, m.Code)
+			return nil
+		}
+	}
 	a := setup(t, c.options)
-	// Somebody who signs in, somebody who has not for long, somebody who is gone; and nobody.
+	// Nobody, somebody who has signed in before, somebody who has only signed up, and somebody who is gone.
 	who := []string{"nobody@example.com", "ada@example.com", "bob@example.com", "gone@example.com"}
 	for _, email := range who[1:] {
 		a.must("signUp", email, secret)
+		if c.options.Verify && email != "bob@example.com" {
+			synctest.Wait()
+			code, _ := codes.Load(email)
+			a.verify(email, fmt.Sprint(code))
+		}
 	}
-	a.must("signIn", "ada@example.com", secret)
+	if !c.options.Verify {
+		a.must("signIn", "ada@example.com", secret)
+	} else { // makes the decoy
+		a.call("signIn", "somebody@example.com", secret)
+	}
 	a.delete("gone@example.com")
+	// Their own doings are forgotten, and crons have run.
+	a.advance(2 * time.Hour)
+	time.Sleep(2 * time.Hour)
 
 	var first told
 	for i, email := range who {
@@ -144,9 +219,26 @@ func compareTells(t *testing.T, c tellTale) {
 				t.Errorf("the answer is %s, want %s…", got.answer, c.answer)
 			}
 		}
+		if c.anyRows {
+			got.work.rows = first.work.rows
+		}
 		if got != first {
 			t.Errorf("about %s:\n%+v\nabout %s:\n%+v", email, got, who[0], first)
 		}
+	}
+}
+
+// verify proves an address.
+func (a *app) verify(email, code string) {
+	a.t.Helper()
+	args, err := json.Marshal(map[string]any{
+		"provider": "password", "params": map[string]string{"flow": "email-verification", "email": email, "code": code},
+	})
+	if err == nil {
+		_, err = a.db.RunAction(context.Background(), engine.Call{Function: "auth:signIn", Args: args})
+	}
+	if err != nil {
+		a.t.Fatalf("verifying %s: %v", email, err)
 	}
 }
 
