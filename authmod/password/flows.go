@@ -186,6 +186,10 @@ func (m *module) check(
 	if err != nil && !errors.Is(err, authmod.ErrNoAccount) {
 		return authmod.Answer{}, err
 	}
+	waits, err := m.waits(a, email)
+	if err != nil {
+		return authmod.Answer{}, err
+	}
 	c := authmod.Completion{Mode: mode, AccountID: email, Params: a.Params()}
 	var right bool
 	err = m.hashes.run(a.Context(), func() (err error) {
@@ -193,7 +197,7 @@ func (m *module) check(
 		if err := guard.Again(); err != nil {
 			return err
 		}
-		if right, err = m.verify(a, account, password, &c); err == nil && !right {
+		if right, err = m.verify(a, account, waits, password, &c); err == nil && !right {
 			guard.Fail() // before the next one's turn
 		}
 		return err
@@ -205,6 +209,7 @@ func (m *module) check(
 		return authmod.Answer{}, errUnproved
 	}
 	if c.Mode == authmod.Wait {
+		guard.End() // anybody can sign up with any address: that they know their own password clears nothing
 		if err := a.AllowSend(email); err != nil {
 			return authmod.Answer{}, err
 		}
@@ -213,46 +218,67 @@ func (m *module) check(
 }
 
 // verify checks a password, with as much work where there is no account as where there is one. It fills in what the
-// transaction has to expect, and a new hash where the stored one is weaker than those made today.
+// transaction has to expect, and a new hash where the stored one is weaker than those made today. Where addresses have to be
+// proved the password may also be that of a sign-up that waits for its code; waits is its hash, if there is one.
 func (m *module) verify(
-	a *authmod.Attempt, account *engine.Doc[authmod.Account], password string, c *authmod.Completion,
+	a *authmod.Attempt, account *engine.Doc[authmod.Account], waits, password string, c *authmod.Completion,
 ) (bool, error) {
-	crypto := m.options.Crypto
-	decoy, err := m.decoy.hash(crypto)
-	if err != nil {
-		return false, err
-	}
 	var stored secret
 	if account != nil {
 		stored = parseSecret(account.Value.Secret)
 	}
-	if stored.hash == "" {
-		_, err := crypto.Verify(decoy, password)
+	if m.options.Verify && stored.unproved() {
+		stored = secret{} // the account opens by a code alone, like that of a sign-up without one
+	}
+	right, err := m.opens(a, account, stored.hash, password)
+	if err != nil {
 		return false, err
 	}
-	right, err := crypto.Verify(stored.hash, password)
-	if errors.Is(err, ErrHash) {
-		// That concerns the operator, and would tell anybody else that there is an account.
-		a.DB().Options().Logger.Error("authmod/password: the hash of an account cannot be verified", "account", account.ID)
-		_, err := crypto.Verify(decoy, password)
-		return false, err
+	if !right && m.options.Verify {
+		right, err = m.verifies(waits, password)
+		if right {
+			m.again(c, step{Do: doAgain, Hash: waits})
+		}
+		return right, err
 	}
-	if err != nil || !right {
-		return false, err
+	if !right {
+		return false, nil
 	}
 	c.Expect = account.Value.Secret
-	if m.options.Verify && account.Value.VerifiedEmail == "" {
-		return true, m.resend(c, stored)
+	if m.options.Verify && account.Value.VerifiedEmail == "" { // signed up before verification was asked for
+		m.again(c, step{Do: doResend, Hash: c.Expect})
+		return true, nil
 	}
 	if stored.unproved() { // verification was asked for when they signed up, and is not any more
 		c.Secret = stored.hash
 	}
+	crypto := m.options.Crypto
 	if r, ok := crypto.(Rehasher); ok && r.Outdated(stored.hash) {
 		if c.Secret, err = crypto.Hash(password); err != nil {
 			return false, err
 		}
 	}
 	return true, nil
+}
+
+// opens says whether a hash, which may be none, is that of a password, after as much work if it is none.
+func (m *module) opens(a *authmod.Attempt, account *engine.Doc[authmod.Account], hash, password string) (bool, error) {
+	decoy, err := m.decoy.hash(m.options.Crypto)
+	if err != nil {
+		return false, err
+	}
+	if hash == "" {
+		_, err := m.options.Crypto.Verify(decoy, password)
+		return false, err
+	}
+	right, err := m.options.Crypto.Verify(hash, password)
+	if errors.Is(err, ErrHash) {
+		// That concerns the operator, and would tell anybody else that there is an account.
+		a.DB().Options().Logger.Error("authmod/password: the hash of an account cannot be verified", "account", account.ID)
+		_, err := m.options.Crypto.Verify(decoy, password)
+		return false, err
+	}
+	return right, err
 }
 
 // tidy sorts issues by path, and leaves out what two checks found.

@@ -94,8 +94,9 @@ func TestSecondSignUpAfterADay(t *testing.T) {
 		pass(26 * time.Hour)
 		a.phone().wants(started, "signUp", "email", ada, "password", hers, "nick", "Ada")
 		hersCode := a.code(authmod.PurposeVerify)
-		// The attacker asks for another code of theirs: whoever types that in must not be theirs for it.
-		a.phone().wants(started, "signIn", "email", ada, "password", his)
+		// The attacker gets no other code for that sign-up, and one for another: whoever types that in must not be theirs for it.
+		a.phone().wants("unauthenticated", "signIn", "email", ada, "password", his)
+		a.phone().wants(started, "signUp", "email", ada, "password", his, "nick", "Eve")
 		for _, code := range []string{a.code(authmod.PurposeVerify), hersCode} {
 			p := a.phone()
 			p.call("password", "email-verification", "email", ada, "code", code)

@@ -62,6 +62,7 @@ func (a *app) tell(c *counting, params map[string]string) told {
 	if err != nil {
 		a.t.Fatal(err)
 	}
+	a.advance(time.Millisecond) // no two calls are at the same time
 	synctest.Wait()
 	before := a.worked(c)
 	res, err := a.db.RunAction(context.Background(), engine.Call{Function: "auth:signIn", Args: args, Remote: stranger})
@@ -84,10 +85,11 @@ func (a *app) tell(c *counting, params map[string]string) told {
 type tellTale struct {
 	name    string
 	options password.Options
-	params  map[string]string // of the call, without the address
-	before  []map[string]string
-	answer  string // what the answer begins with
-	anyRows bool   // how many rows are written may differ, in one commit
+	params  map[string]string   // of the call, without the address
+	before  []map[string]string // calls of the same stranger before that
+	after   time.Duration       // how long after them
+	answer  string              // what the answer begins with
+	anyRows bool                // how many rows are written may differ, in one commit
 }
 
 func repeated(n int, params map[string]string) (out []map[string]string) {
@@ -110,6 +112,9 @@ func TestNoTells(t *testing.T) {
 	reset := map[string]string{"flow": "reset"}
 	set := map[string]string{"flow": "reset-verification", "code": "no such code", "newPassword": "wrong " + secret}
 	signUp := map[string]string{"flow": "signUp", "password": "wrong " + secret}
+	other := map[string]string{"flow": "signUp", "password": "another " + secret}
+	guess := map[string]string{"flow": "signIn", "password": "guessed " + secret}
+	prove := map[string]string{"flow": "email-verification", "code": "no such code"}
 	for _, c := range []tellTale{
 		{name: "signIn", params: wrong, answer: `{"code":"unauthenticated"`},
 		{
@@ -159,6 +164,43 @@ func TestNoTells(t *testing.T) {
 		{
 			name: "signUp to verify, too often", params: signUp, answer: `{"code":"busy"`,
 			options: mailing(password.Options{Verify: true}), before: repeated(5, signUp),
+		},
+		{
+			name: "email-verification, wrong code", params: prove, answer: `{"code":"invalid"`,
+			options: mailing(password.Options{Verify: true}), before: []map[string]string{signUp},
+		},
+		{
+			name: "email-verification, code worn out", params: prove, answer: `{"code":"invalid"`,
+			options: mailing(password.Options{Verify: true}), before: append(repeated(1, signUp), repeated(5, prove)...),
+		},
+		{
+			name: "signIn, after a sign-up of one's own", params: wrong, answer: `{"started":true}`,
+			options: mailing(password.Options{Verify: true}), before: []map[string]string{signUp},
+		},
+		{
+			name: "signIn, after a sign-up of one's own, again and again", params: wrong, answer: `{"code":"busy"`,
+			options: mailing(password.Options{Verify: true}), before: append(repeated(1, signUp), repeated(4, wrong)...),
+		},
+		{
+			name: "signIn, after sign-ups of one's own", params: wrong, answer: `{"code":"unauthenticated"`,
+			options: mailing(password.Options{Verify: true}), before: []map[string]string{signUp, other},
+		},
+		{
+			name: "signIn, after a sign-up of one's own and another password", params: wrong, answer: `{"code":"unauthenticated"`,
+			options: mailing(password.Options{Verify: true}), before: []map[string]string{other, prove},
+		},
+		{
+			// One's own password in between gives no more guesses at that of the account.
+			name: "signIn, guesses and one's own", params: guess, answer: `{"code":"busy","message":"too many attempts; try again later"`,
+			options: mailing(password.Options{Verify: true, MaxFailures: 3}), before: []map[string]string{signUp, guess, guess, wrong, guess},
+		},
+		{
+			name: "signIn, hours after a sign-up of one's own", params: wrong, answer: `{"started":true}`,
+			options: mailing(password.Options{Verify: true}), before: []map[string]string{signUp}, after: 24 * time.Hour,
+		},
+		{
+			name: "signIn, a day after a sign-up of one's own", params: wrong, answer: `{"code":"unauthenticated"`,
+			options: mailing(password.Options{Verify: true}), before: []map[string]string{signUp}, after: 25 * time.Hour,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -211,6 +253,8 @@ func compareTells(t *testing.T, c tellTale) {
 		for _, p := range c.before {
 			a.tell(crypto, at(p))
 		}
+		a.advance(c.after)
+		time.Sleep(c.after)
 		got := a.tell(crypto, at(c.params))
 		got.answer = strings.ReplaceAll(got.answer, email, "…")
 		if i == 0 {

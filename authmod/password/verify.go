@@ -54,6 +54,7 @@ type action string
 const (
 	doSignUp action = "signUp" // the first step of each flow
 	doResend action = "resend"
+	doAgain  action = "again"
 	doReset  action = "reset"
 	doProve  action = "prove" // the second
 	doSet    action = "set"
@@ -88,6 +89,8 @@ func (m *module) Join(tx *engine.Tx, c *authmod.Completion) error {
 		return m.joinSignUp(tx, c, s)
 	case doResend:
 		return m.joinResend(tx, c, s)
+	case doAgain:
+		return m.joinAgain(tx, c, s)
 	case doReset:
 		return m.joinReset(tx, c, s)
 	case doProve:
@@ -176,7 +179,7 @@ func (m *module) verifies(hash, password string) (bool, error) {
 }
 
 func waitingFor(d *engine.Doc[authmod.CodeDoc]) (w waiting, err error) {
-	if d.Value.State == nil { // a notice
+	if d.Value.State == nil {
 		return w, nil
 	}
 	err = json.Unmarshal(d.Value.State, &w)
@@ -217,9 +220,13 @@ func (m *module) joinSignUp(tx *engine.Tx, c *authmod.Completion, s step) error 
 	}
 	c.Mode = authmod.Wait
 	if !free && unproved == nil {
+		state, err := json.Marshal(waiting{Hash: s.Hash})
+		if err != nil {
+			return err
+		}
 		return m.codes.Issue(tx, authmod.CodeRequest{
 			Purpose: authmod.PurposeExists, To: c.AccountID, Deliver: true, Notice: true, InPlaceOf: authmod.PurposeVerify,
-			Params: c.Params, Key: s.Key,
+			Params: c.Params, State: state, Key: s.Key, Keep: keepSignUps,
 		})
 	}
 	_, err = m.issue(tx, request, waiting{Hash: s.Hash, SignUp: s.SignUp})
@@ -250,31 +257,6 @@ func (m *module) issue(tx *engine.Tx, r authmod.CodeRequest, w waiting) (signUp 
 		return "", err
 	}
 	return w.SignUp, m.codes.Issue(tx, r)
-}
-
-// resend has a sign-in with the right password, to an account that nobody has proved, go on by a code.
-func (m *module) resend(c *authmod.Completion, stored secret) error {
-	c.Mode, c.NoSession = authmod.Wait, true
-	c.State = step{Do: doResend, Hash: c.Expect, SignUp: stored.signUp}.encode()
-	return nil
-}
-
-// joinResend issues another code for an account. Hash is the Secret that the password was verified against.
-func (m *module) joinResend(tx *engine.Tx, c *authmod.Completion, s step) error {
-	account, err := m.host.Account(tx, c.AccountID)
-	if err == nil && account.Value.Secret != s.Hash {
-		err = authmod.ErrNoAccount
-	}
-	if errors.Is(err, authmod.ErrNoAccount) {
-		return errWrong // it has been proved, reset or deleted meanwhile
-	}
-	if err != nil {
-		return err
-	}
-	_, err = m.issue(tx, authmod.CodeRequest{
-		Purpose: authmod.PurposeVerify, To: c.AccountID, Deliver: true, Params: c.Params, Keep: keepSignUps,
-	}, waiting{Hash: parseSecret(s.Hash).hash, SignUp: s.SignUp})
-	return err
 }
 
 // verifyEmail is the flow email-verification.
