@@ -73,8 +73,9 @@
 //   - [Invalid] where the parameters are wrong, an engine.Errorf of another code where the person is.
 //
 // A module stores parameters of a sign-up that ends later ([Attempt.Params]) beside what it waits for, and hands them to
-// Complete, so that triggers get them whatever the way. [Limiter] bounds guesses. A module that makes accounts and finds one
-// already there asks [Attempt.Resent] whether it was made by the same call.
+// Complete, so that triggers get them whatever the way. [Attempt.Guard] bounds guesses, by what they are about and by the
+// caller's network, and [Attempt.AllowSend] what is sent to people who may not have asked. A module that makes accounts and
+// finds one already there asks [Attempt.Resent] whether it was made by the same call.
 //
 // # What is not promised
 //

@@ -43,7 +43,8 @@
 // With Options.Verify, signUp makes user and account, so OnCreate runs, and signs nobody in: the answer is always {started:
 // true}, after the same work, whether the address is free or not. What would refuse a new user, the profile or a trigger,
 // refuses in any case, be it that a nickname is taken. email-verification signs in, and marks account and user as verified. A
-// sign-in with the right password to an account that is not verified sends another code and answers {started: true} too.
+// sign-in with the password of the newest sign-up sends another code and answers {started: true} too, within a day; after that
+// one signs up again. That, too, is the same where the address has an account: its mailbox hears again that somebody signed up.
 //
 // Anybody may sign up with the address of anybody, before its owner or after. So password and form wait with the code that was
 // sent for them, and the code that comes back decides which hold: if they are others than those of the first sign-up, its user
