@@ -272,8 +272,9 @@ func (m *module) opens(a *authmod.Attempt, account *engine.Doc[authmod.Account],
 		return false, err
 	}
 	right, err := m.options.Crypto.Verify(hash, password)
-	if errors.Is(err, ErrHash) {
-		// That concerns the operator, and would tell anybody else that there is an account.
+	if err != nil {
+		// That concerns the operator, and would tell anybody else that there is an account. Where nothing can be verified, nor can
+		// the decoy.
 		a.DB().Options().Logger.Error("authmod/password: the hash of an account cannot be verified", "account", account.ID)
 		_, err := m.options.Crypto.Verify(decoy, password)
 		return false, err

@@ -19,7 +19,8 @@ import (
 type Crypto interface {
 	// Hash makes a hash with a fresh salt.
 	Hash(password string) (string, error)
-	// Verify says whether hash is one of password. The error is for hashes that it cannot read; it must not contain them.
+	// Verify says whether hash is one of password. The error is for hashes that it cannot read, which are then
+	// taken for wrong passwords, and for when it cannot verify anything.
 	Verify(hash, password string) (bool, error)
 }
 

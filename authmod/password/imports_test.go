@@ -185,9 +185,24 @@ func TestImportRefusesBrokenAccounts(t *testing.T) {
 // A hash that is there and cannot be read, because it was stored aside from all checks, is a wrong password to whoever tries,
 // at the same cost, and a line in the log for whoever runs the program.
 func TestUnreadableHashAtSignIn(t *testing.T) {
-	t.Parallel()
-	crypto := &counting{Crypto: cheap}
-	a, log := importing(t, password.Options{Crypto: crypto, MaxFailures: 3})
+	for name, crypto := range map[string]password.Crypto{"ErrHash": cheap, "an error of its own": homemade{cheap}} {
+		t.Run(name, func(t *testing.T) { t.Parallel(); unreadableHash(t, crypto) })
+	}
+}
+
+// homemade is a Crypto of a program's own, which says in words of its own what it cannot read.
+type homemade struct{ password.Crypto }
+
+func (h homemade) Verify(hash, pw string) (bool, error) {
+	right, err := h.Crypto.Verify(hash, pw)
+	if err != nil {
+		err = errors.New("what hash is this?")
+	}
+	return right, err
+}
+
+func unreadableHash(t *testing.T, crypto password.Crypto) {
+	a, log := importing(t, password.Options{Crypto: &counting{Crypto: crypto}, MaxFailures: 3})
 	const broken = "$2x$04$abcdefghijklmnopqrstuubzadhGtS2zEF.gu0yd0opP6cVzb.e0i"
 	err := a.importLines("authAccounts", fmt.Sprintf(
 		`{"provider":"password","providerAccountId":"ada@example.com","user":%q,"secret":%q}`, a.user("ada@example.com"), broken,

@@ -172,10 +172,11 @@ func (m *module) verifies(hash, password string) (bool, error) {
 		return false, err
 	}
 	right, err := crypto.Verify(hash, password)
-	if errors.Is(err, ErrHash) { // of a Crypto that the program had before
-		return false, nil
+	if err != nil { // of a Crypto that the program had before
+		_, err := crypto.Verify(decoy, password)
+		return false, err
 	}
-	return right, err
+	return right, nil
 }
 
 func waitingFor(d *engine.Doc[authmod.CodeDoc]) (w waiting, err error) {
