@@ -302,15 +302,18 @@ func TestServiceUserIsDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range devices {
-		told := false
-		for !told || c.values[0] != `"nobody"` {
+		for told := false; !told; {
 			m, err := c.receive()
 			if err != nil {
 				t.Fatal(err)
 			}
 			e, ok := m.(*wire.AuthError)
-			told = told || ok && !e.AuthUpdateAttempted
+			told = ok && !e.AuthUpdateAttempted
 		}
+	}
+	k.clock.advance(3 * time.Second) // the time that they have to leave
+	for _, c := range devices {
+		c.until("being nobody", func() bool { return c.values[0] == `"nobody"` })
 		c.authenticate(k.token("ann", "Ann"))
 		for {
 			m, err := c.receive()
